@@ -1,0 +1,94 @@
+import { SvmError, invalidArgType, invalidArgValue } from './errors.js';
+import type { Kernel } from './kernel.js';
+import { openLinuxKernel } from './linux/open.js';
+import type { SvmDevice } from './svm/device.js';
+import { discoverDevices } from './svm/discovery.js';
+
+/** Options of the mock machine; see `createMockKernel` of 'intel-svm/mock'. */
+type MockOptions = import('../mock/index.js').MockKernelOptions;
+
+/** A backend's name, as `connect` and INTEL_SVM_BACKEND take it. */
+export type BackendChoice = 'linux' | 'mock' | 'auto';
+
+export interface ConnectOptions {
+  /**
+   * - 'linux': the kernel of this machine;
+   * - 'mock': a machine in memory (`options.mock`);
+   * - 'auto': 'linux' where it has an accelerator, else 'mock'; the result says which.
+   *
+   * Default: the environment variable INTEL_SVM_BACKEND, else 'linux'.
+   */
+  readonly backend?: BackendChoice;
+  /** The mock's machine. Default: a DSA and an IAX. */
+  readonly mock?: MockOptions;
+  /** A kernel that is there already, e.g. a process of a mock kernel. Excludes `backend` and `mock`. */
+  readonly kernel?: Kernel;
+}
+
+/** A kernel to work with, and how it was chosen. */
+export interface Connection {
+  /** Which implementation it is. */
+  readonly backend: 'linux' | 'mock';
+  /** Why this one: in words, for a report. */
+  readonly reason: string;
+  readonly kernel: Kernel;
+  /** The accelerators that can be bound now. */
+  devices(): SvmDevice[];
+}
+
+/**
+ * Opens a backend. It never falls back to the mock unasked.
+ *
+ * @throws SvmError ENODEV where the machine has no accelerator or the addon is missing: `hint` says which, and what to do
+ * @throws TypeError `ERR_INVALID_ARG_VALUE` for an unknown backend, also in INTEL_SVM_BACKEND
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Connection> {
+  const given: unknown = options;
+  if (typeof given !== 'object' || given === null) throw invalidArgType('options', 'an object', given);
+  if (options.kernel !== undefined) {
+    if (options.backend !== undefined || options.mock !== undefined) {
+      throw invalidArgValue('options', 'must not name a backend or a mock beside a kernel');
+    }
+    return connection(options.kernel, 'the caller brought its kernel');
+  }
+  const fromEnvironment = process.env['INTEL_SVM_BACKEND'];
+  const asked = options.backend === undefined && fromEnvironment ? 'INTEL_SVM_BACKEND' : 'options.backend';
+  const backend: string = options.backend ?? (fromEnvironment || 'linux');
+  switch (backend) {
+    case 'linux':
+      return connection(openLinuxKernel(), backend === options.backend ? 'asked for by the caller' : 'the default');
+    case 'mock':
+      return openMock(options.mock, `asked for by ${asked === 'options.backend' ? 'the caller' : asked}`);
+    case 'auto':
+      return openAny(options.mock);
+    default:
+      throw invalidArgValue(asked, `must be 'linux', 'mock' or 'auto'. Received '${backend}'`);
+  }
+}
+
+/**
+ * The accelerators that can be bound: `(await connect(options)).devices()`.
+ * @throws as `connect`
+ */
+export async function devices(options: ConnectOptions = {}): Promise<SvmDevice[]> {
+  return (await connect(options)).devices();
+}
+
+async function openAny(mock: MockOptions | undefined): Promise<Connection> {
+  try {
+    return connection(openLinuxKernel(), 'this machine has an accelerator');
+  } catch (error) {
+    if (!(error instanceof SvmError)) throw error;
+    return openMock(mock, `no accelerator to use: ${error.hint ?? error.message}`);
+  }
+}
+
+/** The one place that loads the mock: a program that never asks for it never reads its code. */
+async function openMock(options: MockOptions | undefined, reason: string): Promise<Connection> {
+  const { createMockKernel } = await import('../mock/index.js');
+  return connection(createMockKernel(options).self, reason);
+}
+
+function connection(kernel: Kernel, reason: string): Connection {
+  return { backend: kernel.backend, reason, kernel, devices: () => discoverDevices(kernel) };
+}

@@ -1,0 +1,90 @@
+import { DSA_COMPLETION, DSA_DESCRIPTOR, DSA_DESCRIPTOR_SIZE } from '../abi/dsa.js';
+import { isComplete } from '../abi/completion-status.js';
+import type { FieldName } from '../abi/layout.js';
+import type { DmaBuffer, Kernel } from '../kernel.js';
+
+type NumberFieldName = FieldName<(typeof DSA_DESCRIPTOR)['fields'], 'number'>;
+type U64FieldName = FieldName<(typeof DSA_DESCRIPTOR)['fields'], 'u64'>;
+
+/** Fields of a descriptor by the names of `DSA_DESCRIPTOR`; what is not named is zero. Addresses and sizes as the device takes them. */
+export type DescriptorFields = { readonly [K in NumberFieldName]?: number } & { readonly [K in U64FieldName]?: bigint };
+
+/** A completion record, copied out. */
+export interface Completion {
+  /** The status byte: code in the lower seven bits, 0x80 for a fault on a write. See `completionStatus`. */
+  readonly status: number;
+  readonly result: number;
+  readonly bytesCompleted: number;
+  /** Virtual address of a page fault; 0 without one. */
+  readonly faultAddress: bigint;
+  /** CRCGEN, COPY_CRC. */
+  readonly crc: number;
+}
+
+/** Bytes between completion records: the larger of the two kinds, so that each is aligned for either. */
+const RECORD_STRIDE = 64;
+
+const isU64 = (name: string): name is U64FieldName =>
+  (DSA_DESCRIPTOR.fields as Record<string, { kind: string }>)[name]?.kind === 'u64';
+
+/**
+ * Descriptors and their completion records in memory that the device reads and writes. A slot belongs to the device from
+ * submission until its status byte is non-zero.
+ */
+export class Ring {
+  readonly slots: number;
+  readonly descriptors: DmaBuffer;
+  readonly #kernel: Kernel;
+  readonly #records: DmaBuffer;
+  readonly #descriptorView: DataView;
+  readonly #recordView: DataView;
+
+  /** Both memories are faulted in and stay writable: a fault on a completion record loses it (DSA without event log). */
+  constructor(kernel: Kernel, slots: number) {
+    this.slots = slots;
+    this.#kernel = kernel;
+    this.descriptors = kernel.alloc(slots * DSA_DESCRIPTOR_SIZE);
+    this.#records = kernel.alloc(slots * RECORD_STRIDE);
+    this.#descriptorView = view(this.descriptors);
+    this.#recordView = view(this.#records);
+  }
+
+  /** Encodes a descriptor in place and clears its completion record. */
+  encode(slot: number, fields: DescriptorFields): void {
+    const base = slot * DSA_DESCRIPTOR_SIZE;
+    this.descriptors.bytes.fill(0, base, base + DSA_DESCRIPTOR_SIZE);
+    this.#records.bytes.fill(0, slot * RECORD_STRIDE, (slot + 1) * RECORD_STRIDE);
+    for (const [name, value] of Object.entries(fields)) {
+      if (isU64(name)) DSA_DESCRIPTOR.setU64(this.#descriptorView, base, name, BigInt(value));
+      else DSA_DESCRIPTOR.set(this.#descriptorView, base, name as NumberFieldName, Number(value));
+    }
+    const record = this.#records.address + BigInt(slot * RECORD_STRIDE);
+    DSA_DESCRIPTOR.setU64(this.#descriptorView, base, 'completionAddr', record);
+  }
+
+  /** Whether the device has given the slot back. */
+  isComplete(slot: number): boolean {
+    return isComplete(Atomics.load(this.#records.bytes, slot * RECORD_STRIDE));
+  }
+
+  completion(slot: number): Completion {
+    const base = slot * RECORD_STRIDE;
+    return {
+      status: DSA_COMPLETION.get(this.#recordView, base, 'status'),
+      result: DSA_COMPLETION.get(this.#recordView, base, 'result'),
+      bytesCompleted: DSA_COMPLETION.get(this.#recordView, base, 'bytesCompleted'),
+      faultAddress: DSA_COMPLETION.getU64(this.#recordView, base, 'faultAddr'),
+      crc: Number(BigInt.asUintN(32, DSA_COMPLETION.getU64(this.#recordView, base, 'crcVal'))),
+    };
+  }
+
+  /** Frees the memory. The device must be done with every slot. */
+  free(): void {
+    this.#kernel.free(this.descriptors);
+    this.#kernel.free(this.#records);
+  }
+}
+
+function view({ bytes }: DmaBuffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,200 @@
+import { COMP_STATUS, isWriteFault, statusCode } from '../abi/completion-status.js';
+import { DESC_FLAG } from '../abi/descriptor-flags.js';
+import { PASID_MAX, PRQ_RESPONSE_INVALID, SVM_REQ_READ, SVM_REQ_WRITE } from '../abi/svm.js';
+import { SvmError, invalidState } from '../errors.js';
+import type { DeviceMapping, Kernel, MemoryView, SubmitInstruction } from '../kernel.js';
+import type { BindOptions } from '../svm/bind.js';
+import { SvmBinding } from '../svm/binding.js';
+import type { SvmDevice } from '../svm/device.js';
+import { DeviceFile } from '../svm/device-file.js';
+import { Ring, type Completion, type DescriptorFields } from './ring.js';
+
+/** Turns of the event loop that a full queue is tried again before the submission fails with EAGAIN. */
+const SUBMIT_TRIES = 1_000;
+
+/** How descriptors reach the queue: a mapped portal with one of its instructions, or write(2) where mapping is refused. */
+export type SubmissionMode = SubmitInstruction | 'write';
+
+/** An IDXD work queue in use: a binding of this process, a portal, and a ring of descriptors. */
+export class WorkQueue implements AsyncDisposable {
+  readonly device: SvmDevice;
+  readonly mode: 'dedicated' | 'shared';
+  /** Entries of the queue, and most descriptors in flight. */
+  readonly size: number;
+  /** Bytes that one descriptor may move. */
+  readonly maxTransferSize: number;
+  /** Whether the queue may block on page faults (`DESC_FLAG.BOF`). */
+  readonly blockOnFault: boolean;
+  readonly #kernel: Kernel;
+  readonly #binding: SvmBinding;
+  readonly #ops: BindOptions['ops'];
+  readonly #file: DeviceFile;
+  readonly #portal: DeviceMapping | undefined;
+  readonly #ring: Ring;
+  readonly #free: number[];
+  readonly #waiting: ((slot: number) => void)[] = [];
+  readonly #inFlight = new Set<Promise<Completion>>();
+  #open = true;
+
+  /**
+   * Binds the device and opens its queue.
+   * @param options as for `bindMm`
+   * @throws SvmError as `bindMm` and `Kernel.open`, and EINVAL for a device that is no IDXD work queue
+   */
+  constructor(device: SvmDevice, options: BindOptions = {}) {
+    if (device.type === 'uacce') {
+      throw new SvmError('EINVAL', { syscall: 'open', path: device.path, hint: 'This is no IDXD work queue.' });
+    }
+    const { kernel } = device;
+    const attribute = (name: string): string => kernel.sysfs.read(`${device.sysfs}/${name}`);
+    this.device = device;
+    this.mode = attribute('mode') === 'dedicated' ? 'dedicated' : 'shared';
+    this.size = Number(attribute('size'));
+    this.maxTransferSize = Number(attribute('max_transfer_size'));
+    this.blockOnFault = attribute('block_on_fault') === '1';
+    this.#kernel = kernel;
+    this.#ops = options.ops;
+
+    this.#binding = device.bind(options);
+    try {
+      this.#file = new DeviceFile(kernel, device.path);
+      try {
+        this.#portal = mapPortal(kernel, this.#file.fd);
+        this.#ring = new Ring(kernel, this.size);
+      } catch (error) {
+        if (this.#portal !== undefined) kernel.munmap(this.#portal);
+        this.#file[Symbol.dispose]();
+        throw error;
+      }
+    } catch (error) {
+      this.#binding.unbind();
+      throw error;
+    }
+    this.#free = Array.from({ length: this.size }, (_, slot) => this.size - 1 - slot);
+  }
+
+  /** The PASID that descriptors run under, as `bindMm` returned it. */
+  get pasid(): number {
+    return this.#binding.pasid;
+  }
+
+  get submissionMode(): SubmissionMode {
+    if (this.#portal === undefined) return 'write';
+    return this.mode === 'dedicated' ? 'movdir64b' : 'enqcmd';
+  }
+
+  /** Descriptors that the device has not completed. */
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  /**
+   * Submits one descriptor and waits for its completion record, whatever its status.
+   *
+   * @param fields the descriptor without PASID and completion address; `flags` gets CRAV and RCR
+   * @param operands the memory that the descriptor points to, held until the completion
+   * @throws SvmError EAGAIN when a shared queue stays full; Error `ERR_INVALID_STATE` after `close`
+   */
+  run(fields: DescriptorFields, operands: readonly MemoryView[] = []): Promise<Completion> {
+    if (!this.#open) throw invalidState(`the queue of '${this.device.path}' is closed`);
+    const completion = this.#run(fields, operands).finally(() => this.#inFlight.delete(completion));
+    this.#inFlight.add(completion);
+    return completion;
+  }
+
+  /** Waits for what is in flight, then gives everything back. Idempotent. */
+  async close(): Promise<void> {
+    this.#open = false;
+    await Promise.allSettled(this.#inFlight);
+    if (!this.#binding.bound) return;
+    if (this.#portal !== undefined) this.#kernel.munmap(this.#portal);
+    this.#file[Symbol.dispose]();
+    this.#binding.unbind();
+    this.#ring.free();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #run(fields: DescriptorFields, operands: readonly MemoryView[]): Promise<Completion> {
+    const pins = operands.map((operand) => this.#kernel.pin(operand));
+    const slot = await this.#takeSlot();
+    try {
+      this.#ring.encode(slot, {
+        ...fields,
+        pasid: this.#descriptorPasid,
+        flags: (fields.flags ?? 0) | DESC_FLAG.CRAV | DESC_FLAG.RCR,
+      });
+      await this.#submit(slot);
+      while (!this.#ring.isComplete(slot)) await this.#kernel.turn();
+      const completion = this.#ring.completion(slot);
+      this.#reportFault(completion);
+      return completion;
+    } finally {
+      this.#giveSlot(slot);
+      for (const pin of pins) pin.release();
+    }
+  }
+
+  /** A caller of intel_svm_bind_mm is the driver: it names the PASID. Elsewhere the CPU or the queue puts it in. */
+  get #descriptorPasid(): number {
+    return this.#kernel.svm !== undefined && this.pasid <= PASID_MAX ? this.pasid : 0;
+  }
+
+  async #submit(slot: number): Promise<void> {
+    for (let tries = 0; tries < SUBMIT_TRIES; tries += 1) {
+      if (this.#trySubmit(slot)) return;
+      await this.#kernel.turn();
+    }
+    throw new SvmError('EAGAIN', { syscall: 'submit', path: this.device.path });
+  }
+
+  #trySubmit(slot: number): boolean {
+    if (this.#portal === undefined) {
+      const descriptor = this.#ring.descriptors.bytes.subarray(slot * 64, slot * 64 + 64);
+      try {
+        return this.#kernel.write(this.#file.fd, descriptor) === descriptor.length;
+      } catch (error) {
+        if (error instanceof SvmError && error.code === 'EAGAIN') return false;
+        throw error;
+      }
+    }
+    const instruction = this.mode === 'dedicated' ? 'movdir64b' : 'enqcmd';
+    return this.#kernel.submit(this.#portal, instruction, this.#ring.descriptors, slot);
+  }
+
+  /**
+   * Kernels that bind in open have no fault callback: the completion record is the only report (kernel-side, prq.c). The
+   * binding's `faultCb` is called from it, with the answer that a record with this status stands for.
+   */
+  #reportFault({ status, faultAddress }: Completion): void {
+    const code = statusCode(status);
+    const faulted = code === COMP_STATUS.PAGE_FAULT_NOBOF || code === COMP_STATUS.PAGE_FAULT_IR;
+    if (!faulted || this.#kernel.svm !== undefined) return;
+    const page = faultAddress - (faultAddress % BigInt(this.#kernel.pageSize));
+    const rwxp = isWriteFault(status) ? SVM_REQ_WRITE : SVM_REQ_READ;
+    this.#ops?.faultCb?.(this.device, this.pasid, page, null, rwxp, PRQ_RESPONSE_INVALID);
+  }
+
+  #takeSlot(): Promise<number> {
+    const slot = this.#free.pop();
+    return slot === undefined ? new Promise((resolve) => this.#waiting.push(resolve)) : Promise.resolve(slot);
+  }
+
+  #giveSlot(slot: number): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free.push(slot);
+    else next(slot);
+  }
+}
+
+/** Without CAP_SYS_RAWIO the driver refuses the portal but takes descriptors by write(2). */
+function mapPortal(kernel: Kernel, fd: number): DeviceMapping | undefined {
+  try {
+    return kernel.mmap(fd, kernel.pageSize);
+  } catch (error) {
+    if (error instanceof SvmError && error.code === 'EPERM') return undefined;
+    throw error;
+  }
+}

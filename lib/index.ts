@@ -1,0 +1,35 @@
+export { connect, devices, type BackendChoice, type ConnectOptions, type Connection } from './connect.js';
+export {
+  available,
+  bindMm,
+  hardwarePasid,
+  isPasidValid,
+  probe,
+  unbindMm,
+  type BindOptions,
+} from './svm/bind.js';
+export { SvmBinding } from './svm/binding.js';
+export { SvmDevice, type DeviceInfo, type DeviceType, type SvmDevOps } from './svm/device.js';
+export {
+  SVM_FLAG_PRIVATE_PASID,
+  SVM_FLAG_SUPERVISOR_MODE,
+  SVM_REQ_EXEC,
+  SVM_REQ_PRIV,
+  SVM_REQ_READ,
+  SVM_REQ_WRITE,
+} from './abi/svm.js';
+export { SvmError, type SvmErrorContext } from './errors.js';
+export type {
+  AllocOptions,
+  CpuFeatures,
+  DeviceMapping,
+  DeviceNode,
+  DmaBuffer,
+  Kernel,
+  MemoryView,
+  Pin,
+  Protection,
+  SubmitInstruction,
+  SvmCalls,
+  Sysfs,
+} from './kernel.js';

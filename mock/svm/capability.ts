@@ -1,0 +1,15 @@
+import type { MachineSettings } from '../options.js';
+
+/**
+ * Whether the IOMMU's first-level paging can walk the CPU's page tables (intel_svm_check): scalable mode, PASID,
+ * page-walk coherency, and 1 GiB pages and five levels like the CPU. Every CPU with an SVM-capable VT-d has 1 GiB pages.
+ */
+export function svmCapable({ iommu, cpu }: MachineSettings): boolean {
+  return iommu.smts && iommu.pasid && iommu.smpwc && iommu.oneGiB && (!cpu.la57 || iommu.fiveLevel);
+}
+
+/** Whether an address is canonical: bits above the top of the address width all equal its highest bit. */
+export function isCanonical(address: number, { cpu }: MachineSettings): boolean {
+  const half = 2 ** (cpu.la57 ? 56 : 47);
+  return address < half || address >= 2 ** 64 - half;
+}
