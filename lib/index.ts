@@ -8,8 +8,13 @@ export {
   unbindMm,
   type BindOptions,
 } from './svm/bind.js';
+export { WorkQueue, type SubmissionMode } from './idxd/work-queue.js';
+export type { Completion, DescriptorFields } from './idxd/ring.js';
 export { SvmBinding } from './svm/binding.js';
 export { SvmDevice, type DeviceInfo, type DeviceType, type SvmDevOps } from './svm/device.js';
+export { COMP_STATUS, completionStatus, isWriteFault, statusCode } from './abi/completion-status.js';
+export { DESC_FLAG } from './abi/descriptor-flags.js';
+export { DSA_OPCODE } from './abi/dsa.js';
 export {
   SVM_FLAG_PRIVATE_PASID,
   SVM_FLAG_SUPERVISOR_MODE,

@@ -43,7 +43,8 @@ export function formatMask(mask: bigint, form: 'bitmap' | 'words' = 'bitmap'): s
   }
   checkMask(mask);
   const digits = mask.toString(16).padStart(MASK_BITS / 4, '0');
-  return (digits.match(/.{8}/g) ?? []).join(',');
+  const starts = Array.from({ length: digits.length / GROUP_DIGITS }, (_, group) => group * GROUP_DIGITS);
+  return starts.map((start) => digits.slice(start, start + GROUP_DIGITS)).join(',');
 }
 
 /** The numbers of the bits that are set: for `op_cap` the opcodes. */

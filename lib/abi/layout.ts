@@ -145,13 +145,15 @@ export function defineLayout<const F extends Fields>(
 ): Layout<F> {
   for (const [key, field] of Object.entries(fields)) checkField(`${name}.${key}`, size, field, options.packed ?? false);
 
+  // A map and not `fields` itself: V8 reads one object by ever other names at half the speed.
+  const byName = new Map<string, Field>(Object.entries(fields));
   const numberField = (key: FieldName<F, 'number'>): NumberField => {
-    const field: Field | undefined = fields[key];
+    const field = byName.get(key);
     if (field?.kind !== 'number') throw noSuchField(name, key);
     return field;
   };
   const offsetOfU64 = (key: FieldName<F, 'u64'>): number => {
-    const field: Field | undefined = fields[key];
+    const field = byName.get(key);
     if (field?.kind !== 'u64') throw noSuchField(name, key);
     return field.offset;
   };
@@ -200,7 +202,7 @@ export function defineLayout<const F extends Fields>(
     },
 
     bytes(view, base, key) {
-      const field: Field | undefined = fields[key];
+      const field = byName.get(key);
       if (field?.kind !== 'bytes') throw noSuchField(name, key);
       const at = base + field.offset;
       // A view may be a part of a larger buffer: Uint8Array itself would only check against the buffer.

@@ -33,58 +33,62 @@ const isU64 = (name: string): name is U64FieldName =>
  */
 export class Ring {
   readonly slots: number;
-  readonly descriptors: DmaBuffer;
+  /** The descriptors from byte 0 on, the completion records behind them. */
+  readonly memory: DmaBuffer;
   readonly #kernel: Kernel;
-  readonly #records: DmaBuffer;
-  readonly #descriptorView: DataView;
-  readonly #recordView: DataView;
+  readonly #view: DataView;
+  readonly #records: number;
 
-  /** Both memories are faulted in and stay writable: a fault on a completion record loses it (DSA without event log). */
+  /** The memory is faulted in and stays writable: a fault on a completion record loses it (DSA without event log). */
   constructor(kernel: Kernel, slots: number) {
     this.slots = slots;
     this.#kernel = kernel;
-    this.descriptors = kernel.alloc(slots * DSA_DESCRIPTOR_SIZE);
-    this.#records = kernel.alloc(slots * RECORD_STRIDE);
-    this.#descriptorView = view(this.descriptors);
-    this.#recordView = view(this.#records);
+    this.#records = slots * DSA_DESCRIPTOR_SIZE;
+    this.memory = kernel.alloc(slots * (DSA_DESCRIPTOR_SIZE + RECORD_STRIDE));
+    const { bytes } = this.memory;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** The bytes of one descriptor. */
+  descriptor(slot: number): Uint8Array {
+    return this.memory.bytes.subarray(slot * DSA_DESCRIPTOR_SIZE, (slot + 1) * DSA_DESCRIPTOR_SIZE);
   }
 
   /** Encodes a descriptor in place and clears its completion record. */
   encode(slot: number, fields: DescriptorFields): void {
     const base = slot * DSA_DESCRIPTOR_SIZE;
-    this.descriptors.bytes.fill(0, base, base + DSA_DESCRIPTOR_SIZE);
-    this.#records.bytes.fill(0, slot * RECORD_STRIDE, (slot + 1) * RECORD_STRIDE);
+    const record = this.#recordAt(slot);
+    this.descriptor(slot).fill(0);
+    this.memory.bytes.fill(0, record, record + RECORD_STRIDE);
     for (const [name, value] of Object.entries(fields)) {
-      if (isU64(name)) DSA_DESCRIPTOR.setU64(this.#descriptorView, base, name, BigInt(value));
-      else DSA_DESCRIPTOR.set(this.#descriptorView, base, name as NumberFieldName, Number(value));
+      if (isU64(name)) DSA_DESCRIPTOR.setU64(this.#view, base, name, BigInt(value));
+      else DSA_DESCRIPTOR.set(this.#view, base, name as NumberFieldName, Number(value));
     }
-    const record = this.#records.address + BigInt(slot * RECORD_STRIDE);
-    DSA_DESCRIPTOR.setU64(this.#descriptorView, base, 'completionAddr', record);
+    DSA_DESCRIPTOR.setU64(this.#view, base, 'completionAddr', this.memory.address + BigInt(record));
   }
 
   /** Whether the device has given the slot back. */
   isComplete(slot: number): boolean {
-    return isComplete(Atomics.load(this.#records.bytes, slot * RECORD_STRIDE));
+    return isComplete(Atomics.load(this.memory.bytes, this.#recordAt(slot)));
   }
 
   completion(slot: number): Completion {
-    const base = slot * RECORD_STRIDE;
+    const base = this.#recordAt(slot);
     return {
-      status: DSA_COMPLETION.get(this.#recordView, base, 'status'),
-      result: DSA_COMPLETION.get(this.#recordView, base, 'result'),
-      bytesCompleted: DSA_COMPLETION.get(this.#recordView, base, 'bytesCompleted'),
-      faultAddress: DSA_COMPLETION.getU64(this.#recordView, base, 'faultAddr'),
-      crc: Number(BigInt.asUintN(32, DSA_COMPLETION.getU64(this.#recordView, base, 'crcVal'))),
+      status: DSA_COMPLETION.get(this.#view, base, 'status'),
+      result: DSA_COMPLETION.get(this.#view, base, 'result'),
+      bytesCompleted: DSA_COMPLETION.get(this.#view, base, 'bytesCompleted'),
+      faultAddress: DSA_COMPLETION.getU64(this.#view, base, 'faultAddr'),
+      crc: Number(BigInt.asUintN(32, DSA_COMPLETION.getU64(this.#view, base, 'crcVal'))),
     };
   }
 
   /** Frees the memory. The device must be done with every slot. */
   free(): void {
-    this.#kernel.free(this.descriptors);
-    this.#kernel.free(this.#records);
+    this.#kernel.free(this.memory);
   }
-}
 
-function view({ bytes }: DmaBuffer): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  #recordAt(slot: number): number {
+    return this.#records + slot * RECORD_STRIDE;
+  }
 }

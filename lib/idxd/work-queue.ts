@@ -152,7 +152,7 @@ export class WorkQueue implements AsyncDisposable {
 
   #trySubmit(slot: number): boolean {
     if (this.#portal === undefined) {
-      const descriptor = this.#ring.descriptors.bytes.subarray(slot * 64, slot * 64 + 64);
+      const descriptor = this.#ring.descriptor(slot);
       try {
         return this.#kernel.write(this.#file.fd, descriptor) === descriptor.length;
       } catch (error) {
@@ -161,7 +161,7 @@ export class WorkQueue implements AsyncDisposable {
       }
     }
     const instruction = this.mode === 'dedicated' ? 'movdir64b' : 'enqcmd';
-    return this.#kernel.submit(this.#portal, instruction, this.#ring.descriptors, slot);
+    return this.#kernel.submit(this.#portal, instruction, this.#ring.memory, slot);
   }
 
   /**

@@ -131,7 +131,7 @@ function missing(reason: string, hint: string): AddonLoad {
   return { addon: undefined, reason, hint };
 }
 
-/** The nearest folder upwards whose package.json is this package's: one level up from lib/linux, or three in dist. */
+/** The nearest folder upwards whose package.json is this package's: two above lib/linux, three above dist/lib/linux. */
 function findRoot(start: string): string | undefined {
   for (let folder = start; ; folder = dirname(folder)) {
     if (readRecord(join(folder, 'package.json'))['name'] === PACKAGE_NAME) return folder;
