@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { ERRNO, errnoMessage, type ErrnoName } from './abi/errno.js';
 import { hintFor } from './hints.js';
 
@@ -46,8 +47,7 @@ function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'function') return `function ${value.name}`;
   if (typeof value === 'object') return `an instance of ${value.constructor?.name ?? 'Object'}`;
-  if (typeof value === 'string') return `type string (${JSON.stringify(value.slice(0, 40))})`;
-  return `type ${typeof value} (${String(value)})`;
+  return `type ${typeof value} (${inspect(value).slice(0, 40)})`;
 }
 
 /** @returns a `TypeError` with code `ERR_INVALID_ARG_TYPE`. */

@@ -30,9 +30,12 @@ const HINTS: Readonly<Record<string, Hints>> = {
       'A dedicated work queue takes one opener at a time, and a process with tagged pointers (LAM) cannot be bound: close the other user, or use a shared queue.',
     EOPNOTSUPP:
       'This kernel refuses SVA on x86 (stable kernels 6.1.164+, 6.12.69+ and 6.18.5 do): use 6.18.9, 6.19 or newer.',
-    EOVERFLOW: "This process's PASID is too large for this device: open the device with the narrowest PASID width first.",
-    ENOSPC: 'No PASID is free, or the device has no PASID capability: check that VT-d scalable mode is on (intel_iommu=on,sm_on).',
-    ENODEV: 'The IOMMU cannot do SVA for this device: boot with intel_iommu=on,sm_on and check the BIOS setting for VT-d.',
+    EOVERFLOW:
+      "This process's PASID is too large for this device: open the device with the narrowest PASID width first.",
+    ENOSPC:
+      'No PASID is free, or the device has no PASID capability: check that VT-d scalable mode is on (intel_iommu=on,sm_on).',
+    ENODEV:
+      'The IOMMU cannot do SVA for this device: boot with intel_iommu=on,sm_on and check the BIOS setting for VT-d.',
     EINVAL: 'PASID or ATS could not be switched on for this device: check intel_iommu=on,sm_on and the kernel log.',
     ENXIO: 'The device refused the command that enables the queue: read cmd_status of the device.',
     ENOMEM: 'The kernel is out of memory: free memory and try again.',
@@ -49,7 +52,8 @@ const HINTS: Readonly<Record<string, Hints>> = {
   },
   write: {
     EAGAIN: 'The shared work queue is full: wait for completions and try again.',
-    EPERM: 'The file was opened by another process (fork keeps the file, but not the PASID): open the device in this process.',
+    EPERM:
+      'The file was opened by another process (fork keeps the file, but not the PASID): open the device in this process.',
     EINVAL:
       'The kernel refused the descriptor or the value: completion records must be aligned (DSA 32, IAX 64 bytes), and BATCH may need a mapped portal.',
     EACCES: 'Changing this setting needs root.',
@@ -60,7 +64,8 @@ const HINTS: Readonly<Record<string, Hints>> = {
     ENXIO: 'The device is gone, or the queue was put: open it again.',
   },
   submit: {
-    ENOSYS: 'This CPU lacks the submission instruction: MOVDIR64B is needed for dedicated queues, ENQCMD for shared ones.',
+    ENOSYS:
+      'This CPU lacks the submission instruction: MOVDIR64B is needed for dedicated queues, ENQCMD for shared ones.',
     EFAULT: 'The portal is not mapped, or the slot lies outside the ring.',
   },
   touch: {

@@ -1,13 +1,5 @@
 export { connect, devices, type BackendChoice, type ConnectOptions, type Connection } from './connect.js';
-export {
-  available,
-  bindMm,
-  hardwarePasid,
-  isPasidValid,
-  probe,
-  unbindMm,
-  type BindOptions,
-} from './svm/bind.js';
+export { available, bindMm, hardwarePasid, isPasidValid, probe, unbindMm, type BindOptions } from './svm/bind.js';
 export { WorkQueue, type SubmissionMode } from './idxd/work-queue.js';
 export type { Completion, DescriptorFields } from './idxd/ring.js';
 export { SvmBinding } from './svm/binding.js';

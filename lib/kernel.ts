@@ -50,14 +50,9 @@ export interface SvmDevOps<D extends DeviceNode = DeviceNode> {
    * @param rwxp `SVM_REQ_READ | SVM_REQ_WRITE | SVM_REQ_EXEC | SVM_REQ_PRIV`
    * @param response what the device will be told: 0 success, 1 invalid request
    */
-  faultCb?: ((
-    dev: D,
-    pasid: number,
-    address: bigint,
-    priv: Uint8Array | null,
-    rwxp: number,
-    response: number,
-  ) => void) | null;
+  faultCb?:
+    | ((dev: D, pasid: number, address: bigint, priv: Uint8Array | null, rwxp: number, response: number) => void)
+    | null;
 }
 
 /**

@@ -1,7 +1,9 @@
+import { invalidArgValue } from '../lib/errors.js';
 import type { Clock } from './clock.js';
 import type { Counters } from './counters.js';
 import { IdxdDevice } from './devices/idxd/device.js';
 import { UacceDevice } from './devices/uacce/device.js';
+import type { MockDeviceOptions } from './devices/options.js';
 import type { Injection, InjectionKind } from './injections.js';
 import type { DmaFault } from './iommu/iommu.js';
 import { Machine } from './machine.js';
@@ -27,6 +29,7 @@ export class MockKernel {
     this.settings = resolveOptions(options);
     this.#machine = new Machine(this.settings);
     publishIommu(this.#machine.sysfs, this.settings);
+    checkDistinct(this.settings.devices);
     let idxdId = 0;
     let uacceId = 0;
     this.hardware = this.settings.devices.map((device) =>
@@ -80,6 +83,15 @@ export class MockKernel {
       staleTranslations: iommu.staleTranslations,
       dmaFaults: iommu.dmaFaults.length,
     };
+  }
+}
+
+/** Two devices cannot share a PCI address. */
+function checkDistinct(devices: readonly MockDeviceOptions[]): void {
+  const seen = new Set<string>();
+  for (const { bdf } of devices) {
+    if (seen.has(bdf)) throw invalidArgValue('devices', `must have distinct PCI addresses. '${bdf}' occurs twice`);
+    seen.add(bdf);
   }
 }
 

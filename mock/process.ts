@@ -113,7 +113,7 @@ export class MockProcess implements Kernel {
   exit(): void {
     this.#call('exit', undefined, () => {
       this.#leaveAddressSpace();
-      for (const fd of [...this.#files.keys()]) this.#closeFile(fd);
+      for (const fd of this.#files.keys()) this.#closeFile(fd);
       this.#alive = false;
     });
   }
@@ -122,7 +122,7 @@ export class MockProcess implements Kernel {
   exec(): void {
     this.#call('execve', undefined, () => {
       this.#leaveAddressSpace();
-      for (const fd of [...this.#files.keys()]) this.#closeFile(fd);
+      for (const fd of this.#files.keys()) this.#closeFile(fd);
       this.#mm = new AddressSpace(this.#machine.random);
       this.#buffers = new BufferMap(this.#mm);
     });
@@ -341,8 +341,7 @@ export class MockProcess implements Kernel {
             (...request) => ops?.faultCb?.(dev, ...request),
           ),
         ),
-      probe: (dev, flags) =>
-        this.#call('bind_mm', dev.path, () => svm.probe(this.#device(dev.path).context, flags)),
+      probe: (dev, flags) => this.#call('bind_mm', dev.path, () => svm.probe(this.#device(dev.path).context, flags)),
       unbindMm: (dev, pasid) =>
         this.#call('unbind_mm', dev.path, () => svm.unbindMm(this.#device(dev.path).context, pasid)),
       isPasidValid: (dev, pasid) =>
@@ -417,8 +416,8 @@ export class MockProcess implements Kernel {
 
   #leaveAddressSpace(): void {
     this.#mm.exit();
-    for (const mapping of [...this.#mappings.keys()]) this.#unmapDevice(mapping);
-    for (const buffer of [...this.#allocations.keys()]) this.#forget(buffer);
-    for (const pin of [...this.#pins]) pin.release();
+    for (const mapping of this.#mappings.keys()) this.#unmapDevice(mapping);
+    for (const buffer of this.#allocations.keys()) this.#forget(buffer);
+    for (const pin of this.#pins) pin.release();
   }
 }

@@ -1,7 +1,7 @@
 /** ioctl request numbers as asm-generic/ioctl.h composes them (x86, arm64, riscv). */
 import { outOfRange } from './invalid.js';
 
-/** Direction as user space sees it: what the argument points at is read (1: write, to the kernel), written (2), or both. */
+/** Which way the argument goes: `_IOC_NONE`, and `_IOC_WRITE | _IOC_READ`. */
 const DIRECTION = { none: 0, readWrite: 3 } as const;
 
 const NR_BITS = 8;

@@ -1,5 +1,6 @@
 import { DSA_COMPLETION, DSA_DESCRIPTOR, DSA_DESCRIPTOR_SIZE } from '../abi/dsa.js';
 import { isComplete } from '../abi/completion-status.js';
+import { invalidArgValue } from '../errors.js';
 import type { FieldName } from '../abi/layout.js';
 import type { DmaBuffer, Kernel } from '../kernel.js';
 
@@ -24,8 +25,10 @@ export interface Completion {
 /** Bytes between completion records: the larger of the two kinds, so that each is aligned for either. */
 const RECORD_STRIDE = 64;
 
-const isU64 = (name: string): name is U64FieldName =>
-  (DSA_DESCRIPTOR.fields as Record<string, { kind: string }>)[name]?.kind === 'u64';
+const kindOf = (name: string): string | undefined =>
+  (DSA_DESCRIPTOR.fields as Readonly<Record<string, { readonly kind: string }>>)[name]?.kind;
+const isU64 = (name: string): name is U64FieldName => kindOf(name) === 'u64';
+const isNumber = (name: string): name is NumberFieldName => kindOf(name) === 'number';
 
 /**
  * Descriptors and their completion records in memory that the device reads and writes. A slot belongs to the device from
@@ -62,7 +65,8 @@ export class Ring {
     this.memory.bytes.fill(0, record, record + RECORD_STRIDE);
     for (const [name, value] of Object.entries(fields)) {
       if (isU64(name)) DSA_DESCRIPTOR.setU64(this.#view, base, name, BigInt(value));
-      else DSA_DESCRIPTOR.set(this.#view, base, name as NumberFieldName, Number(value));
+      else if (isNumber(name)) DSA_DESCRIPTOR.set(this.#view, base, name, Number(value));
+      else throw invalidArgValue('fields', `has no field '${name}'`);
     }
     DSA_DESCRIPTOR.setU64(this.#view, base, 'completionAddr', this.memory.address + BigInt(record));
   }

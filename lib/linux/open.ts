@@ -12,7 +12,8 @@ const MOCK_HINT = "use the mock kernel: connect({ backend: 'mock' }) or INTEL_SV
  */
 export function openLinuxKernel(): Kernel {
   const load = loadAddon();
-  if (load.addon === undefined) throw new SvmError('ENODEV', { syscall: 'connect', hint: `${load.reason}; ${load.hint}` });
+  if (load.addon === undefined)
+    throw new SvmError('ENODEV', { syscall: 'connect', hint: `${load.reason}; ${load.hint}` });
   const present = DEVICE_DIRECTORIES.filter((directory) => existsSync(directory) && readdirSync(directory).length > 0);
   const hint =
     present.length === 0

@@ -34,7 +34,8 @@ export function bindOnOpen(kernel: Kernel): SvmCalls {
     },
     unbindMm: (dev, pasid) => unbind(kernel, dev, pasid),
     isPasidValid: (dev, pasid) => {
-      if (find(kernel, pasid) === undefined) throw new SvmError('EINVAL', { syscall: 'is_pasid_valid', path: dev.path });
+      if (find(kernel, pasid) === undefined)
+        throw new SvmError('EINVAL', { syscall: 'is_pasid_valid', path: dev.path });
       return true;
     },
   };

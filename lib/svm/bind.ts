@@ -126,6 +126,7 @@ function checkedOps(ops: unknown): SvmDevOps | null {
 /** The header's parameter is an int; whether the number is allocated is the kernel's to say. */
 function checkedPasid(pasid: unknown): number {
   if (typeof pasid !== 'number') throw invalidArgType('pasid', 'a number', pasid);
-  if (!Number.isInteger(pasid) || pasid < INT32_MIN || pasid > INT32_MAX) throw outOfRange('pasid', 'an integer', pasid);
+  if (!Number.isInteger(pasid) || pasid < INT32_MIN || pasid > INT32_MAX)
+    throw outOfRange('pasid', 'an integer', pasid);
   return pasid;
 }

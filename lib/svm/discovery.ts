@@ -60,9 +60,10 @@ function uacceDevices(kernel: Kernel): DeviceInfo[] {
   return byOrder(found);
 }
 
+const compareNumbers = (a: number[], b: number[]): number => (a[0] ?? 0) - (b[0] ?? 0) || (a[1] ?? 0) - (b[1] ?? 0);
+
 function byOrder(found: { info: DeviceInfo; order: number[] }[]): DeviceInfo[] {
-  const compare = (a: number[], b: number[]): number => (a[0] ?? 0) - (b[0] ?? 0) || (a[1] ?? 0) - (b[1] ?? 0);
-  return found.toSorted((a, b) => compare(a.order, b.order)).map(({ info }) => info);
+  return found.toSorted((a, b) => compareNumbers(a.order, b.order)).map(({ info }) => info);
 }
 
 /** A bus or class that does not exist has no devices: its driver is not loaded. */

@@ -1,8 +1,13 @@
 import { invalidArgValue, outOfRange } from '../../lib/errors.js';
-import type { SysfsTree } from '../sysfs/tree.js';
+import type { Attribute, SysfsTree } from '../sysfs/tree.js';
 import type { PciDeviceOptions } from './options.js';
 
 const BDF = /^[\da-f]{4}:[\da-f]{2}:[01][\da-f]\.[0-7]$/;
+
+const hex = (value: number): Attribute => ({
+  mode: 0o444,
+  show: () => `0x${value.toString(16).padStart(4, '0')}`,
+});
 
 /** Refuses what no PCI device can be. @throws TypeError `ERR_INVALID_ARG_VALUE`, RangeError `ERR_OUT_OF_RANGE` */
 export function checkPciOptions({ bdf, pasidBits }: PciDeviceOptions): void {
@@ -24,7 +29,6 @@ export function publishPciDevice(
   ids: { readonly vendor: number; readonly device: number },
 ): string {
   const directory = `/sys/devices/pci${options.bdf.slice(0, 7)}/${options.bdf}`;
-  const hex = (value: number) => ({ mode: 0o444, show: () => `0x${value.toString(16).padStart(4, '0')}` });
   tree.attributes(directory, {
     vendor: hex(ids.vendor),
     device: hex(ids.device),

@@ -82,7 +82,7 @@ export class AddressSpace {
   /** mmput() by the last thread: notifiers first, then the page tables, then the structure's own reference. */
   exit(): void {
     this.users = 0;
-    for (const notifier of [...this.#notifiers]) notifier.release();
+    for (const notifier of this.#notifiers) notifier.release();
     this.#unmapPages(0, Number.MAX_SAFE_INTEGER);
     this.vmas.remove(0, Number.MAX_SAFE_INTEGER);
     this.drop();
@@ -225,7 +225,8 @@ export class AddressSpace {
     child.vmas.remove(0, Number.MAX_SAFE_INTEGER);
     child.#next = this.#next;
     const copies = new Map<Memory, Memory>();
-    for (const vma of [...this.vmas]) {
+    const before = [...this.vmas];
+    for (const vma of before) {
       const copy = copies.get(vma.memory) ?? new OwnedMemory(new Uint8Array(vma.memory.bytes() ?? []));
       copies.set(vma.memory, copy);
       child.vmas.insert({ ...vma, memory: copy, copyOnWrite: true });
@@ -283,7 +284,7 @@ export class AddressSpace {
   }
 
   #requireMapped(start: number, end: number): void {
-    for (let address = start; address < end; ) {
+    for (let address = start; address < end;) {
       const vma = this.vmas.lookup(address);
       if (vma === undefined) return fail('ENOMEM');
       address = vma.end;
@@ -296,7 +297,7 @@ export class AddressSpace {
     write: boolean,
     visit: (bytes: Uint8Array, done: number) => void,
   ): void {
-    for (let done = 0; done < byteLength; ) {
+    for (let done = 0; done < byteLength;) {
       const address = start + done;
       this.touch(address, 1, write);
       const piece = this.walk(pageNumber(address))?.piece(address % PAGE_SIZE, byteLength - done);

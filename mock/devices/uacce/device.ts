@@ -2,10 +2,13 @@ import { UACCE_DEV_SVA } from '../../../lib/abi/uacce.js';
 import { fail } from '../../errno.js';
 import { DeviceContext } from '../../iommu/device-context.js';
 import type { Machine } from '../../machine.js';
+import type { Attribute } from '../../sysfs/tree.js';
 import type { Caller, CharDevice, OpenFile } from '../char-device.js';
 import type { UacceDeviceOptions } from '../options.js';
-import { publishPciDevice } from '../pci.js';
+import { checkPciOptions, publishPciDevice } from '../pci.js';
 import { UacceQueue } from './queue.js';
+
+const decimal = (value: () => number): Attribute => ({ mode: 0o444, show: () => String(value()) });
 
 /** A device of the UACCE framework (drivers/misc/uacce/uacce.c): its node, its sysfs directory, its queues. */
 export class UacceDevice implements CharDevice {
@@ -21,6 +24,7 @@ export class UacceDevice implements CharDevice {
   #removed = false;
 
   constructor(machine: Machine, options: UacceDeviceOptions, id: number) {
+    checkPciOptions(options);
     this.#machine = machine;
     this.#options = options;
     this.name = `${options.name ?? 'hisi_zip'}-${id}`;
@@ -75,7 +79,6 @@ export class UacceDevice implements CharDevice {
     const parent = publishPciDevice(sysfs, this.#options, { vendor: 0x19e5, device: 0xa250 });
     const directory = `${parent}/uacce/${this.name}`;
     const algorithms = this.#options.algorithms ?? ['zlib', 'gzip'];
-    const decimal = (value: () => number) => ({ mode: 0o444, show: () => String(value()) });
     sysfs.attributes(directory, {
       api: { mode: 0o444, show: () => this.#options.api ?? 'hisi_qm_v3' },
       flags: decimal(() => (this.#usesSva ? UACCE_DEV_SVA : 0)),
@@ -83,8 +86,16 @@ export class UacceDevice implements CharDevice {
       algorithms: { mode: 0o444, show: () => algorithms.join('\n') },
     });
     const [mmio, dus] = this.regionSizes;
-    if (mmio > 0) sysfs.attribute(`${directory}/region_mmio_size`, decimal(() => mmio));
-    if (dus > 0) sysfs.attribute(`${directory}/region_dus_size`, decimal(() => dus));
+    if (mmio > 0)
+      sysfs.attribute(
+        `${directory}/region_mmio_size`,
+        decimal(() => mmio),
+      );
+    if (dus > 0)
+      sysfs.attribute(
+        `${directory}/region_dus_size`,
+        decimal(() => dus),
+      );
     sysfs.link(`${directory}/device`, parent);
     sysfs.link(`/sys/class/uacce/${this.name}`, directory);
   }
