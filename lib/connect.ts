@@ -1,6 +1,7 @@
 import { SvmError, invalidArgType, invalidArgValue } from './errors.js';
 import type { Kernel } from './kernel.js';
 import { openLinuxKernel } from './linux/open.js';
+import type { Roots } from './linux/roots.js';
 import type { SvmDevice } from './svm/device.js';
 import { discoverDevices } from './svm/discovery.js';
 
@@ -21,7 +22,9 @@ export interface ConnectOptions {
   readonly backend?: BackendChoice;
   /** The mock's machine. Default: a DSA and an IAX. */
   readonly mock?: MockOptions;
-  /** A kernel that is there already, e.g. a process of a mock kernel. Excludes `backend` and `mock`. */
+  /** Where this machine's file systems are mounted, e.g. in a container. Default: '/dev', '/sys', '/proc'. */
+  readonly roots?: Partial<Roots>;
+  /** A kernel that is there already, e.g. a process of a mock kernel. Excludes all other options. */
   readonly kernel?: Kernel;
 }
 
@@ -46,8 +49,8 @@ export async function connect(options: ConnectOptions = {}): Promise<Connection>
   const given: unknown = options;
   if (typeof given !== 'object' || given === null) throw invalidArgType('options', 'an object', given);
   if (options.kernel !== undefined) {
-    if (options.backend !== undefined || options.mock !== undefined) {
-      throw invalidArgValue('options', 'must not name a backend or a mock beside a kernel');
+    if (options.backend !== undefined || options.mock !== undefined || options.roots !== undefined) {
+      throw invalidArgValue('options', 'must not name a backend, a mock or roots beside a kernel');
     }
     return connection(options.kernel, 'the caller brought its kernel');
   }
@@ -56,11 +59,14 @@ export async function connect(options: ConnectOptions = {}): Promise<Connection>
   const backend: string = options.backend ?? (fromEnvironment || 'linux');
   switch (backend) {
     case 'linux':
-      return connection(openLinuxKernel(), backend === options.backend ? 'asked for by the caller' : 'the default');
+      return connection(
+        openLinuxKernel(options.roots),
+        backend === options.backend ? 'asked for by the caller' : 'the default',
+      );
     case 'mock':
       return openMock(options.mock, `asked for by ${asked === 'options.backend' ? 'the caller' : asked}`);
     case 'auto':
-      return openAny(options.mock);
+      return openAny(options);
     default:
       throw invalidArgValue(asked, `must be 'linux', 'mock' or 'auto'. Received '${backend}'`);
   }
@@ -74,9 +80,9 @@ export async function devices(options: ConnectOptions = {}): Promise<SvmDevice[]
   return (await connect(options)).devices();
 }
 
-async function openAny(mock: MockOptions | undefined): Promise<Connection> {
+async function openAny({ mock, roots }: ConnectOptions): Promise<Connection> {
   try {
-    return connection(openLinuxKernel(), 'this machine has an accelerator');
+    return connection(openLinuxKernel(roots), 'this machine has an accelerator');
   } catch (error) {
     if (!(error instanceof SvmError)) throw error;
     return openMock(mock, `no accelerator to use: ${error.hint ?? error.message}`);

@@ -1,6 +1,8 @@
 export { connect, devices, type BackendChoice, type ConnectOptions, type Connection } from './connect.js';
 export { available, bindMm, hardwarePasid, isPasidValid, probe, unbindMm, type BindOptions } from './svm/bind.js';
-export { WorkQueue, type SubmissionMode } from './idxd/work-queue.js';
+export type { Roots } from './linux/roots.js';
+export { WorkQueue, type WorkQueueOptions } from './idxd/work-queue.js';
+export type { SubmissionMode } from './idxd/submission.js';
 export type { Completion, DescriptorFields } from './idxd/ring.js';
 export { SvmBinding } from './svm/binding.js';
 export { SvmDevice, type DeviceInfo, type DeviceType, type SvmDevOps } from './svm/device.js';
@@ -26,6 +28,7 @@ export type {
   MemoryView,
   Pin,
   Protection,
+  Submit,
   SubmitInstruction,
   SvmCalls,
   Sysfs,

@@ -112,6 +112,16 @@ export interface DeviceMapping {
 /** How a descriptor reaches a portal: MOVDIR64B for dedicated work queues, ENQCMD for shared ones. */
 export type SubmitInstruction = 'movdir64b' | 'enqcmd';
 
+/**
+ * Copies descriptors of a ring to a portal, in order, one instruction each.
+ *
+ * @param slot index of the first descriptor, in units of 64 bytes
+ * @param count descriptors; default 1
+ * @returns the number accepted: `count` with MOVDIR64B, which is posted; fewer where ENQCMD was answered "retry". Throws
+ *   `ERR_OUT_OF_RANGE` for slots outside the ring, `ERR_INVALID_STATE` when the portal is unmapped.
+ */
+export type Submit = (slot: number, count?: number) => number;
+
 /** poll(2) events (uapi/asm-generic/poll.h). */
 export const POLL = { IN: 0x1, PRI: 0x2, OUT: 0x4, ERR: 0x8, HUP: 0x10, NVAL: 0x20, RDNORM: 0x40 } as const;
 
@@ -172,12 +182,13 @@ export interface Kernel {
   /** poll(2) with a timeout of zero. @returns the pending ones of `events`, and `POLL.NVAL`, `ERR`, `HUP` unasked. */
   poll(fd: number, events: number): number;
   /**
-   * Copies one 64-byte descriptor to a portal with one instruction.
-   * @param descriptors the ring, filled by the caller
-   * @param slot index of the descriptor in the ring, in units of 64 bytes
-   * @returns false where ENQCMD answered "retry"; MOVDIR64B is posted, so always true. Throws ENOSYS where the CPU lacks the instruction.
+   * The way from a ring to a portal.
+   * @param ring memory of `alloc` that begins with descriptors of 64 bytes, filled by the caller; held as long as the
+   *   portal is mapped
+   * @returns a function that takes slot numbers and nothing else. Throws EINVAL for a mapping that is no portal, ENOSYS
+   *   where the CPU lacks the instruction.
    */
-  submit(portal: DeviceMapping, instruction: SubmitInstruction, descriptors: DmaBuffer, slot: number): boolean;
+  submitter(portal: DeviceMapping, instruction: SubmitInstruction, ring: DmaBuffer): Submit;
 
   /**
    * Anonymous memory, zeroed, readable and writable, page-aligned.

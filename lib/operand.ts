@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { invalidArgType, invalidArgValue } from './errors.js';
 import type { MemoryView } from './kernel.js';
 
@@ -10,12 +11,9 @@ export interface Operand {
   readonly byteLength: number;
 }
 
-const isBuffer = (value: unknown): value is ArrayBufferLike =>
-  value instanceof ArrayBuffer || value instanceof SharedArrayBuffer;
-
 /** ArrayBuffer.prototype.detached came with V8 11.4; until then a view over a detached buffer tells. */
 function isDetached(buffer: ArrayBufferLike): boolean {
-  if (buffer.byteLength > 0 || buffer instanceof SharedArrayBuffer) return false;
+  if (buffer.byteLength > 0 || types.isSharedArrayBuffer(buffer)) return false;
   try {
     return new Uint8Array(buffer).buffer !== buffer;
   } catch {
@@ -37,7 +35,7 @@ function isResizable(buffer: ArrayBufferLike): boolean {
  */
 export function operand(value: MemoryView, name: string): Operand {
   const view: unknown = value;
-  if (!ArrayBuffer.isView(view) && !isBuffer(view)) {
+  if (!ArrayBuffer.isView(view) && !types.isAnyArrayBuffer(view)) {
     throw invalidArgType(name, 'an ArrayBuffer, a SharedArrayBuffer or a view of one', view);
   }
   const buffer = ArrayBuffer.isView(view) ? view.buffer : view;

@@ -1,7 +1,8 @@
 import { invalidArgValue } from '../lib/errors.js';
 import type { Clock } from './clock.js';
 import type { Counters } from './counters.js';
-import { IdxdDevice } from './devices/idxd/device.js';
+import { IdxdBus } from './devices/idxd/bus.js';
+import type { IdxdDevice } from './devices/idxd/device.js';
 import { UacceDevice } from './devices/uacce/device.js';
 import type { MockDeviceOptions } from './devices/options.js';
 import type { Injection, InjectionKind } from './injections.js';
@@ -30,12 +31,10 @@ export class MockKernel {
     this.#machine = new Machine(this.settings);
     publishIommu(this.#machine.sysfs, this.settings);
     checkDistinct(this.settings.devices);
-    let idxdId = 0;
+    const idxd = new IdxdBus(this.#machine);
     let uacceId = 0;
     this.hardware = this.settings.devices.map((device) =>
-      device.type === 'uacce'
-        ? new UacceDevice(this.#machine, device, uacceId++)
-        : new IdxdDevice(this.#machine, device, idxdId++),
+      device.type === 'uacce' ? new UacceDevice(this.#machine, device, uacceId++) : idxd.add(device),
     );
     this.self = this.spawn();
   }

@@ -1,4 +1,4 @@
-import { SvmError } from '../lib/errors.js';
+import { SvmError, invalidState, outOfRange } from '../lib/errors.js';
 import type {
   AllocOptions,
   CpuFeatures,
@@ -9,6 +9,7 @@ import type {
   MemoryView,
   Pin,
   Protection,
+  Submit,
   SubmitInstruction,
   SvmCalls,
   SvmDevOps,
@@ -17,7 +18,7 @@ import type {
 import { operand } from '../lib/operand.js';
 import { discoverDevices } from '../lib/svm/discovery.js';
 import type { SvmDevice } from '../lib/svm/device.js';
-import type { Caller, CharDevice, MappedRegion, OpenFile } from './devices/char-device.js';
+import type { Caller, CharDevice, MappedRegion, OpenFile, PortalStore } from './devices/char-device.js';
 import { Errno, fail } from './errno.js';
 import type { Machine } from './machine.js';
 import { AddressSpace } from './mm/address-space.js';
@@ -217,17 +218,21 @@ export class MockProcess implements Kernel {
     return this.#onFile('poll', fd, ({ file }) => file.poll?.(this.#caller(), events) ?? 0);
   }
 
-  submit(portal: DeviceMapping, instruction: SubmitInstruction, descriptors: DmaBuffer, slot: number): boolean {
-    return this.#call('submit', undefined, () => {
-      const { description, region } = this.#mappings.get(portal) ?? fail('EFAULT');
-      if (region.store === undefined) return fail('ENODEV');
-      if (!this.cpu[instruction]) throw new SvmError('ENOSYS', { syscall: 'submit', path: description.path });
-      const start = slot * DESCRIPTOR_BYTES;
-      const descriptor = descriptors.bytes.subarray(start, start + DESCRIPTOR_BYTES);
-      return descriptor.length === DESCRIPTOR_BYTES
-        ? region.store(this.#caller(), instruction, descriptor)
-        : fail('EFAULT');
+  submitter(portal: DeviceMapping, instruction: SubmitInstruction, ring: DmaBuffer): Submit {
+    const { description, store } = this.#call('submit', undefined, () => {
+      const mapping = this.#mappings.get(portal) ?? fail('EINVAL');
+      const store = mapping.region.store?.bind(mapping.region) ?? fail('EINVAL');
+      if (!this.cpu[instruction]) fail('ENOSYS');
+      return { description: mapping.description, store };
     });
+    const slots = Math.floor(ring.byteLength / DESCRIPTOR_BYTES);
+    return (first, count = 1) => {
+      if (!Number.isInteger(first) || !(first >= 0) || !(count >= 1) || !(first + count <= slots)) {
+        throw outOfRange('slot', `an integer from 0 to ${slots - 1}`, first);
+      }
+      if (!this.#mappings.has(portal)) throw invalidState(`the portal of '${description.path}' is unmapped`);
+      return this.#call('submit', description.path, () => this.#store(store, instruction, ring, first, count));
+    };
   }
 
   // Memory
@@ -327,6 +332,15 @@ export class MockProcess implements Kernel {
         resolve();
       });
     });
+  }
+
+  #store(store: PortalStore, instruction: SubmitInstruction, ring: DmaBuffer, first: number, count: number): number {
+    for (let taken = 0; taken < count; taken += 1) {
+      const start = (first + taken) * DESCRIPTOR_BYTES;
+      const descriptor = ring.bytes.subarray(start, start + DESCRIPTOR_BYTES);
+      if (!store(this.#caller(), instruction, descriptor)) return taken;
+    }
+    return count;
   }
 
   #svmCalls(svm: LegacySvm): SvmCalls {

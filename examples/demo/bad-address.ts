@@ -29,7 +29,7 @@ export async function useBadAddress(queue: WorkQueue, faults: FaultLog): Promise
       kernel.pageSize,
       operands,
     );
-    const row = completionStatus(status, queue.device.type === 'iax' ? 'iax' : 'dsa');
+    const row = completionStatus(status, 'dsa');
     return {
       address: freed.address,
       status,

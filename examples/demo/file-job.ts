@@ -56,7 +56,10 @@ export async function runFile(
 async function copyAndCompare(operations: Operations, kernel: Kernel, source: Buffer): Promise<boolean> {
   const destination = kernel.alloc(source.byteLength, { populate: false });
   try {
-    await operations.move(kernel.addressOf(source), destination.address, source.byteLength, [source, destination.bytes]);
+    await operations.move(kernel.addressOf(source), destination.address, source.byteLength, [
+      source,
+      destination.bytes,
+    ]);
     return Buffer.compare(source, destination.bytes) === 0;
   } finally {
     kernel.free(destination);

@@ -89,7 +89,11 @@ export class Operations {
     return this.#submit('MEMMOVE', { srcAddr: source, dstAddr: destination, xferSize: size }, operands);
   }
 
-  #submit(opcode: 'MEMMOVE' | 'CRCGEN', fields: DescriptorFields, operands: readonly MemoryView[]): Promise<Completion> {
+  #submit(
+    opcode: 'MEMMOVE' | 'CRCGEN',
+    fields: DescriptorFields,
+    operands: readonly MemoryView[],
+  ): Promise<Completion> {
     this.descriptors += 1;
     return this.#queue.run({ ...fields, opcode: DSA_OPCODE[opcode], flags: this.#flags }, operands);
   }
@@ -114,7 +118,8 @@ export class Operations {
       if (code === COMP_STATUS.SUCCESS) return completion;
       const faulted = code === COMP_STATUS.PAGE_FAULT_NOBOF || code === COMP_STATUS.PAGE_FAULT_IR;
       faultsWithoutProgress = completion.bytesCompleted > 0 ? 0 : faultsWithoutProgress + 1;
-      if (!faulted || faultsWithoutProgress > MOST_FAULTS_WITHOUT_PROGRESS) throw new OperationError(opcode, completion);
+      if (!faulted || faultsWithoutProgress > MOST_FAULTS_WITHOUT_PROGRESS)
+        throw new OperationError(opcode, completion);
       kernel.touch(completion.faultAddress, 1, isWriteFault(completion.status) ? 'write' : 'read');
       left = rest(left, completion);
       this.resumed += 1;

@@ -2,18 +2,21 @@ import { COMP_STATUS, isWriteFault, statusCode } from '../abi/completion-status.
 import { DESC_FLAG } from '../abi/descriptor-flags.js';
 import { PASID_MAX, PRQ_RESPONSE_INVALID, SVM_REQ_READ, SVM_REQ_WRITE } from '../abi/svm.js';
 import { SvmError, invalidState } from '../errors.js';
-import type { DeviceMapping, Kernel, MemoryView, SubmitInstruction } from '../kernel.js';
+import type { Kernel, MemoryView, Pin } from '../kernel.js';
 import type { BindOptions } from '../svm/bind.js';
 import { SvmBinding } from '../svm/binding.js';
 import type { SvmDevice } from '../svm/device.js';
 import { DeviceFile } from '../svm/device-file.js';
 import { Ring, type Completion, type DescriptorFields } from './ring.js';
+import { Submission, type SubmissionMode } from './submission.js';
 
 /** Turns of the event loop that a full queue is tried again before the submission fails with EAGAIN. */
 const SUBMIT_TRIES = 1_000;
 
-/** How descriptors reach the queue: a mapped portal with one of its instructions, or write(2) where mapping is refused. */
-export type SubmissionMode = SubmitInstruction | 'write';
+export interface WorkQueueOptions extends BindOptions {
+  /** Default: the portal where it can be mapped and the CPU has its instruction, else write(2). */
+  readonly submission?: SubmissionMode;
+}
 
 /** An IDXD work queue in use: a binding of this process, a portal, and a ring of descriptors. */
 export class WorkQueue implements AsyncDisposable {
@@ -29,8 +32,8 @@ export class WorkQueue implements AsyncDisposable {
   readonly #binding: SvmBinding;
   readonly #ops: BindOptions['ops'];
   readonly #file: DeviceFile;
-  readonly #portal: DeviceMapping | undefined;
   readonly #ring: Ring;
+  readonly #submission: Submission;
   readonly #free: number[];
   readonly #waiting: ((slot: number) => void)[] = [];
   readonly #inFlight = new Set<Promise<Completion>>();
@@ -38,10 +41,10 @@ export class WorkQueue implements AsyncDisposable {
 
   /**
    * Binds the device and opens its queue.
-   * @param options as for `bindMm`
-   * @throws SvmError as `bindMm` and `Kernel.open`, and EINVAL for a device that is no IDXD work queue
+   * @throws SvmError as `bindMm` and `Kernel.open`; EINVAL for a device that is no IDXD work queue, and for a submission
+   *   mode that the queue does not take; ENOSYS where the CPU lacks a forced instruction
    */
-  constructor(device: SvmDevice, options: BindOptions = {}) {
+  constructor(device: SvmDevice, options: WorkQueueOptions = {}) {
     if (device.type === 'uacce') {
       throw new SvmError('EINVAL', { syscall: 'open', path: device.path, hint: 'This is no IDXD work queue.' });
     }
@@ -59,10 +62,14 @@ export class WorkQueue implements AsyncDisposable {
     try {
       this.#file = new DeviceFile(kernel, device.path);
       try {
-        this.#portal = mapPortal(kernel, this.#file.fd);
         this.#ring = new Ring(kernel, this.size);
+        try {
+          this.#submission = new Submission(device, this.#file.fd, this.#ring, this.mode, options.submission);
+        } catch (error) {
+          this.#ring.free();
+          throw error;
+        }
       } catch (error) {
-        if (this.#portal !== undefined) kernel.munmap(this.#portal);
         this.#file[Symbol.dispose]();
         throw error;
       }
@@ -79,8 +86,7 @@ export class WorkQueue implements AsyncDisposable {
   }
 
   get submissionMode(): SubmissionMode {
-    if (this.#portal === undefined) return 'write';
-    return this.mode === 'dedicated' ? 'movdir64b' : 'enqcmd';
+    return this.#submission.mode;
   }
 
   /** Descriptors that the device has not completed. */
@@ -93,10 +99,10 @@ export class WorkQueue implements AsyncDisposable {
    *
    * @param fields the descriptor without PASID and completion address; `flags` gets CRAV and RCR
    * @param operands the memory that the descriptor points to, held until the completion
-   * @throws SvmError EAGAIN when a shared queue stays full; Error `ERR_INVALID_STATE` after `close`
+   * @returns a promise that rejects with SvmError EAGAIN when a shared queue stays full, ENXIO when it was disabled; with
+   *   Error `ERR_INVALID_STATE` after `close`; as `Kernel.pin` for operands, and RangeError for values that fit no field
    */
   run(fields: DescriptorFields, operands: readonly MemoryView[] = []): Promise<Completion> {
-    if (!this.#open) throw invalidState(`the queue of '${this.device.path}' is closed`);
     const completion = this.#run(fields, operands).finally(() => this.#inFlight.delete(completion));
     this.#inFlight.add(completion);
     return completion;
@@ -107,7 +113,7 @@ export class WorkQueue implements AsyncDisposable {
     this.#open = false;
     await Promise.allSettled(this.#inFlight);
     if (!this.#binding.bound) return;
-    if (this.#portal !== undefined) this.#kernel.munmap(this.#portal);
+    this.#submission[Symbol.dispose]();
     this.#file[Symbol.dispose]();
     this.#binding.unbind();
     this.#ring.free();
@@ -118,23 +124,32 @@ export class WorkQueue implements AsyncDisposable {
   }
 
   async #run(fields: DescriptorFields, operands: readonly MemoryView[]): Promise<Completion> {
-    const pins = operands.map((operand) => this.#kernel.pin(operand));
-    const slot = await this.#takeSlot();
+    if (!this.#open) throw invalidState(`the queue of '${this.device.path}' is closed`);
+    const pins: Pin[] = [];
     try {
-      this.#ring.encode(slot, {
-        ...fields,
-        pasid: this.#descriptorPasid,
-        flags: (fields.flags ?? 0) | DESC_FLAG.CRAV | DESC_FLAG.RCR,
-      });
-      await this.#submit(slot);
-      while (!this.#ring.isComplete(slot)) await this.#kernel.turn();
-      const completion = this.#ring.completion(slot);
-      this.#reportFault(completion);
-      return completion;
+      for (const operand of operands) pins.push(this.#kernel.pin(operand));
+      const slot = await this.#takeSlot();
+      try {
+        return await this.#runIn(slot, fields);
+      } finally {
+        this.#giveSlot(slot);
+      }
     } finally {
-      this.#giveSlot(slot);
       for (const pin of pins) pin.release();
     }
+  }
+
+  async #runIn(slot: number, fields: DescriptorFields): Promise<Completion> {
+    this.#ring.encode(slot, {
+      ...fields,
+      pasid: this.#descriptorPasid,
+      flags: (fields.flags ?? 0) | DESC_FLAG.CRAV | DESC_FLAG.RCR,
+    });
+    await this.#submit(slot);
+    while (!this.#ring.isComplete(slot)) await this.#kernel.turn();
+    const completion = this.#ring.completion(slot);
+    this.#reportFault(completion);
+    return completion;
   }
 
   /** A caller of intel_svm_bind_mm is the driver: it names the PASID. Elsewhere the CPU or the queue puts it in. */
@@ -144,24 +159,10 @@ export class WorkQueue implements AsyncDisposable {
 
   async #submit(slot: number): Promise<void> {
     for (let tries = 0; tries < SUBMIT_TRIES; tries += 1) {
-      if (this.#trySubmit(slot)) return;
+      if (this.#submission.submit(slot) === 1) return;
       await this.#kernel.turn();
     }
     throw new SvmError('EAGAIN', { syscall: 'submit', path: this.device.path });
-  }
-
-  #trySubmit(slot: number): boolean {
-    if (this.#portal === undefined) {
-      const descriptor = this.#ring.descriptor(slot);
-      try {
-        return this.#kernel.write(this.#file.fd, descriptor) === descriptor.length;
-      } catch (error) {
-        if (error instanceof SvmError && error.code === 'EAGAIN') return false;
-        throw error;
-      }
-    }
-    const instruction = this.mode === 'dedicated' ? 'movdir64b' : 'enqcmd';
-    return this.#kernel.submit(this.#portal, instruction, this.#ring.memory, slot);
   }
 
   /**
@@ -186,15 +187,5 @@ export class WorkQueue implements AsyncDisposable {
     const next = this.#waiting.shift();
     if (next === undefined) this.#free.push(slot);
     else next(slot);
-  }
-}
-
-/** Without CAP_SYS_RAWIO the driver refuses the portal but takes descriptors by write(2). */
-function mapPortal(kernel: Kernel, fd: number): DeviceMapping | undefined {
-  try {
-    return kernel.mmap(fd, kernel.pageSize);
-  } catch (error) {
-    if (error instanceof SvmError && error.code === 'EPERM') return undefined;
-    throw error;
   }
 }

@@ -22,14 +22,147 @@ export interface AddonCpuFeatures extends CpuFeatures {
   readonly movdiri: boolean;
 }
 
-/** The exports of the addon (native/addon/addon.h). Each thread that loads it gets its own. */
+declare const handle: unique symbol;
+
+/** A mapping of a device file, as only the addon can make it. Unmapped by `munmap`, or when it is collected. */
+export interface AddonRegion {
+  readonly [handle]: 'region';
+}
+
+/** Numbers of the shim's enumerations. */
+export const ADDON_INSTRUCTION = { movdir64b: 0, enqcmd: 1 } as const;
+export const ADDON_PROTECTION = { none: 0, read: 1, 'read-write': 2 } as const;
+
+/**
+ * Stores descriptors of a ring to a portal, in order: the fast path, which takes numbers and nothing else.
+ *
+ * @param slot index of the first descriptor in the ring, in units of 64 bytes
+ * @param count descriptors; default 1
+ * @returns the number accepted: `count` with MOVDIR64B, which is posted; fewer where ENQCMD was answered "retry". Throws
+ *   `ERR_OUT_OF_RANGE` for slots outside the ring, `ERR_INVALID_STATE` after `munmap` of its region, EINVAL (syscall
+ *   'submit') for a first descriptor that ENQCMD must not be given.
+ */
+export type AddonSubmitter = (slot: number, count?: number) => number;
+
+/**
+ * Completion bytes that the addon's waiter thread looks at. Every waiter of an environment shares its one thread. It
+ * holds its callback and its memory until `close`.
+ */
+export interface AddonWaiter {
+  /** The slots that completed, in the order in which they were seen: the first `count` of them, during `onWake(count)`. */
+  readonly completed: Int32Array<ArrayBuffer>;
+  /**
+   * Looks at the bytes of `count` (default 1) slots from `slot` on, until each is not zero. Keeps the process alive till
+   * then. Throws `ERR_OUT_OF_RANGE`, and `ERR_INVALID_STATE` for a slot that is watched already or a closed waiter;
+   * EAGAIN where no thread can be started.
+   */
+  watch(slot: number, count?: number): void;
+  /** Stops looking: `onWake` is not called again. Its memory may be freed afterwards. Idempotent. */
+  close(): void;
+}
+
+/**
+ * The exports of the addon (native/addon/addon.h). Each thread that loads it gets its own, with its own descriptors,
+ * regions, allocations and pins; numbers and objects of another thread's are refused.
+ *
+ * A wrong type is a `TypeError` `ERR_INVALID_ARG_TYPE`, a number that is no integer or out of range a `RangeError`
+ * `ERR_OUT_OF_RANGE`, detached or resizable memory a `TypeError` `ERR_INVALID_ARG_VALUE`. What the kernel refuses is an
+ * `Error` with `code`, `errno` and `syscall`, without `path`. No argument crashes the process.
+ *
+ * Memory is a typed array, a `Buffer`, a `DataView` or an `ArrayBuffer`; a `SharedArrayBuffer` through a view of it alone.
+ */
 export interface Addon {
   /** Version of the package that the addon was built from. */
   readonly version: string;
   /** Version of Node-API that it was compiled for. */
   readonly napiVersion: number;
+  /** Bytes. */
+  readonly pageSize: number;
+  /** How the waiter thread sleeps: 'umwait' and 'tpause' where the CPU has WAITPKG. */
+  readonly waitMethod: 'pause' | 'tpause' | 'umwait';
   /** Throws a system error (`code`, `errno`, `syscall` 'cpuid'): ENOSYS on a CPU without CPUID. */
   cpuFeatures(): AddonCpuFeatures;
+
+  /** open(2), O_RDWR | O_CLOEXEC, of a character device: ENODEV for any other file. Closed by `close`. */
+  open(path: string): number;
+  /** close(2) of what `open` returned; EBADF for any other number, here and in all that take `fd`. May block. */
+  close(fd: number): void;
+  /**
+   * ioctl(2).
+   * @param argument at most 16383 bytes, what `_IOC_SIZE` can say; copied in, and back after success. EFAULT where it is
+   *   shorter than `_IOC_SIZE(request)` says.
+   */
+  ioctl(fd: number, request: number, argument?: ArrayBufferView | ArrayBuffer): number;
+  /**
+   * write(2) of whole descriptors of 64 bytes: EINVAL where `bytes` is no multiple. EAGAIN when the first was refused.
+   * @returns the number of bytes taken
+   */
+  write(fd: number, bytes: ArrayBufferView | ArrayBuffer): number;
+  /** poll(2) with a timeout of zero. @returns pending events */
+  poll(fd: number, events: number): number;
+  /** mmap(2), readable and writable, MAP_SHARED. It outlives `close(fd)`. */
+  mmap(fd: number, length: number, offset: number): AddonRegion;
+  /** munmap(2). Submitters of the region refuse from then on. EINVAL where it is unmapped already. */
+  munmap(region: AddonRegion): void;
+
+  /**
+   * @param region a portal: at least 4096 bytes, else EINVAL (syscall 'submit')
+   * @param instruction of `ADDON_INSTRUCTION`. Throws ENOSYS (syscall 'submit') where the CPU does not execute it; where
+   *   CPUID hides what it does execute, as under a hypervisor, that is found out by a trial.
+   * @param ring within memory of `alloc`; a whole number of descriptors of 64 bytes. `free` of it answers EBUSY until the region is unmapped
+   *   or the submitter is collected.
+   */
+  createSubmitter(region: AddonRegion, instruction: 0 | 1, ring: ArrayBufferView | ArrayBuffer): AddonSubmitter;
+
+  /**
+   * Zeroed, page-aligned memory of `byteLength` bytes (whole pages behind it), unmapped by `free` or when it is collected.
+   * @param populate faults it in, writable
+   * @param hugePages asks for 2 MiB pages, which the kernel may refuse silently
+   */
+  alloc(byteLength: number, populate: boolean, hugePages: boolean): ArrayBuffer;
+  /**
+   * Detaches and unmaps. EINVAL (syscall 'munmap') for what is not of `alloc`, or freed; EBUSY while a pin, a submitter or a
+   * waiter holds it.
+   */
+  free(buffer: ArrayBuffer): void;
+  /**
+   * mprotect(2) of a whole buffer of `alloc`.
+   * @param protection of `ADDON_PROTECTION`. Throws EINVAL (syscall 'mprotect') as `free`; EBUSY for 'none' while a
+   *   submitter or a waiter reads it.
+   */
+  protect(buffer: ArrayBuffer, protection: 0 | 1 | 2): void;
+  /** Address of the first byte. */
+  addressOf(memory: ArrayBufferView | ArrayBuffer): bigint;
+  /**
+   * Holds memory: it is not collected, and `free` answers EBUSY. (A transfer cannot be prevented from here.)
+   * @returns a number for `unpin`, never used twice. Each pin counts.
+   */
+  pin(memory: ArrayBufferView | ArrayBuffer): number;
+  /** EINVAL (syscall 'unpin') where the number is not pinned, or not any more. */
+  unpin(pin: number): void;
+  /**
+   * Accesses every page of a range as the CPU would. `byteLength` 0 counts as 1.
+   * Throws EFAULT (syscall 'touch') where a page is not mapped with that right; ENOMEM.
+   */
+  touch(address: bigint, byteLength: number, write: boolean): void;
+  /** A copy of at most 1 MiB of this process's memory. EFAULT (syscall 'peek') where it is not readable. */
+  peek(address: bigint, byteLength: number): Uint8Array<ArrayBuffer>;
+  /** One step of a spin-wait. */
+  pause(): void;
+
+  /**
+   * @param records within memory of `alloc`; the byte of slot n is at n * `stride` of it
+   * @param stride bytes, at least 1; at most 2^20 slots
+   * @param onWake called on the event loop with the number of completed slots, once for all that arrived; what it throws
+   *   is an uncaught exception
+   */
+  createWaiter(records: ArrayBufferView | ArrayBuffer, stride: number, onWake: (count: number) => void): AddonWaiter;
+
+  /**
+   * Stops the waiter thread, unmaps every region and closes every descriptor; what the environment's own end does, for
+   * `process.on('exit')`: `process.exit()` in the main thread runs no cleanup of addons.
+   */
+  stop(): void;
 }
 
 /** The addon and the file it came from; or why there is none, and one sentence about what to do. */

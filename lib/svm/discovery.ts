@@ -1,5 +1,5 @@
-import { SvmError } from '../errors.js';
 import type { Kernel } from '../kernel.js';
+import { listIfPresent, readIfPresent } from '../sysfs.js';
 import { SvmDevice, type DeviceInfo } from './device.js';
 
 const DSA_BUS = '/sys/bus/dsa/devices';
@@ -26,7 +26,7 @@ export function discoverDevices(kernel: Kernel): SvmDevice[] {
 
 function idxdQueues(kernel: Kernel): DeviceInfo[] {
   const found: { info: DeviceInfo; order: number[] }[] = [];
-  for (const name of list(kernel, DSA_BUS)) {
+  for (const name of listIfPresent(kernel, DSA_BUS)) {
     const numbers = /^wq(\d+)\.(\d+)$/.exec(name);
     if (numbers === null) continue;
     const sysfs = kernel.sysfs.realpath(`${DSA_BUS}/${name}`);
@@ -45,7 +45,7 @@ function idxdQueues(kernel: Kernel): DeviceInfo[] {
 
 function uacceDevices(kernel: Kernel): DeviceInfo[] {
   const found: { info: DeviceInfo; order: number[] }[] = [];
-  for (const name of list(kernel, UACCE_CLASS)) {
+  for (const name of listIfPresent(kernel, UACCE_CLASS)) {
     const number = /-(\d+)$/.exec(name);
     if (number === null) continue;
     const sysfs = kernel.sysfs.realpath(`${UACCE_CLASS}/${name}`);
@@ -64,22 +64,4 @@ const compareNumbers = (a: number[], b: number[]): number => (a[0] ?? 0) - (b[0]
 
 function byOrder(found: { info: DeviceInfo; order: number[] }[]): DeviceInfo[] {
   return found.toSorted((a, b) => compareNumbers(a.order, b.order)).map(({ info }) => info);
-}
-
-/** A bus or class that does not exist has no devices: its driver is not loaded. */
-function list(kernel: Kernel, directory: string): string[] {
-  return ifPresent(() => kernel.sysfs.list(directory)) ?? [];
-}
-
-function readIfPresent(kernel: Kernel, path: string): string | undefined {
-  return ifPresent(() => kernel.sysfs.read(path));
-}
-
-function ifPresent<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof SvmError && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
 }

@@ -39,6 +39,9 @@ export interface MappedRegion {
   unmap?(): void;
 }
 
+/** `MappedRegion.store` of a region that has it. */
+export type PortalStore = NonNullable<MappedRegion['store']>;
+
 /** A device node below /dev. */
 export interface CharDevice {
   /** Path of the node. */

@@ -38,6 +38,8 @@ export interface WorkQueueOptions {
   readonly group?: number;
   /** False leaves the queue configured but not enabled: it has no device node. Default true. */
   readonly enabled?: boolean;
+  /** Permission bits of the device node, which root owns. Default 0o600. */
+  readonly nodeMode?: number;
 }
 
 /** A DSA or IAX device under the idxd driver. */
@@ -64,6 +66,8 @@ export interface IdxdDeviceOptions extends PciDeviceOptions {
   readonly blockOnFault?: boolean;
   /** The hardware has shared work queues. Default true. */
   readonly sharedWorkQueues?: boolean;
+  /** The PCI PASID capability has privileged mode, which dedicated work queues of the kernel need. Default true. */
+  readonly privilegedPasid?: boolean;
   /** Event log: the entry size is 32 << evlSupport bytes; 0: none. Default 0. */
   readonly evlSupport?: number;
   /** mmap without CAP_SYS_RAWIO. No PCI id in the driver has it. Default false. */

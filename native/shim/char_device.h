@@ -15,8 +15,9 @@ extern "C" {
 #endif
 
 /*
- * open(2) with O_RDWR | O_CLOEXEC: a writable shared mapping of a portal needs both directions, and
- * a program started by exec could not use the file anyway (its address space has no PASID).
+ * open(2) with O_RDWR | O_CLOEXEC | O_NOCTTY: a writable shared mapping of a portal needs both
+ * directions, and a program started by exec could not use the file anyway (its address space has no
+ * PASID).
  * EINTR is retried. Anything that is not a character device is refused with -ENODEV and closed
  * again, so that a mistyped path never writes into a file.
  * Returns the descriptor, or -errno.
@@ -35,7 +36,7 @@ int svm_device_ioctl(int fd, unsigned long request, void* argument);
 /*
  * mmap(2), PROT_READ | PROT_WRITE, MAP_SHARED (a private mapping of a portal would lose its stores
  * in a copy). `offset` is a byte offset in whole pages. On success `*address` is the mapping.
- * Returns 0, or -errno with `*address` unchanged.
+ * Returns 0, or -errno with `*address` unchanged; -EOVERFLOW for an offset that off_t cannot hold.
  */
 int svm_device_map(int fd, size_t length, uint64_t offset, void** address);
 
@@ -44,7 +45,8 @@ int svm_device_unmap(void* address, size_t length);
 
 /*
  * One write(2) of `count` descriptors of 64 bytes (idxd: since v6.9). EINTR before the first byte
- * is retried.
+ * is retried. What is not a whole descriptor in the kernel's answer is not counted: idxd takes none
+ * in part.
  * Returns the number of whole descriptors taken, possibly fewer than `count`; -EAGAIN when a shared
  * queue refused the first; otherwise -errno.
  */
@@ -53,7 +55,9 @@ int64_t svm_device_write(int fd, const void* descriptors, size_t count);
 /*
  * poll(2) of one descriptor.
  * `timeout_ms`: 0 returns at once, -1 waits without end.
- * Returns the events that are pending (0 after the timeout), or -errno. EINTR ends the wait with 0.
+ * Returns the events that are pending (0 after the timeout), among them POLLERR, POLLHUP and
+ * POLLNVAL unasked; POLLNVAL is also the answer to a descriptor that is not open. -EBADF for a
+ * negative one; otherwise -errno. EINTR ends the wait with 0.
  */
 int svm_device_poll(int fd, short events, int timeout_ms);
 

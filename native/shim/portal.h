@@ -22,23 +22,26 @@ extern "C" {
  * Not for two threads at once.
  */
 struct svm_portal {
-  void* base;      /* page-aligned, SVM_PORTAL_SIZE bytes, mapped writable until unmapped by its owner */
+  void* base; /* page-aligned, SVM_PORTAL_SIZE bytes, mapped writable until unmapped by its owner */
   uint32_t offset; /* multiple of 64 below SVM_PORTAL_SIZE */
 };
 
 /*
  * MOVDIR64B of `count` descriptors, in order, to a dedicated work queue. Posted: whether the queue
  * had room is not reported, so the caller must never have more in flight than the queue holds.
- * All earlier stores of this thread are visible to the device before the first descriptor is.
+ * All earlier stores of this thread are visible to the device before the first descriptor is
+ * (SFENCE). The stores themselves are weakly ordered (Intel SDM vol. 2, MOVDIR64B): the device may
+ * receive them in another order, and works on several at once anyway.
  * `descriptors` may have any alignment. Returns 0, or -ENOSYS.
  */
 int svm_portal_movdir64b(struct svm_portal* portal, const void* descriptors, size_t count);
 
 /*
- * ENQCMD of `count` descriptors, in order, to a shared work queue; stops at the first that the
- * device answers with "retry" (ZF = 1: queue full or disabled). The low 32 bits of a descriptor
- * (PASID, reserved, privilege) must be zero or the CPU raises #GP: such a descriptor is not issued
- * and the result is -EINVAL if it is the first, else the number before it.
+ * ENQCMD of `count` descriptors, in order, to a shared work queue, after an SFENCE as above; stops
+ * at the first that the device answers with "retry" (ZF = 1: queue full or disabled). The low 32
+ * bits of a descriptor (PASID, reserved, privilege) must be zero or the CPU raises #GP: such a
+ * descriptor is not issued and the result is -EINVAL if it is the first, else the number before it.
+ * `descriptors` may have any alignment.
  * Returns the number accepted, 0 to `count`, or -errno.
  */
 int64_t svm_portal_enqcmd(struct svm_portal* portal, const void* descriptors, size_t count);

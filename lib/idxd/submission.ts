@@ -1,0 +1,95 @@
+import { DSA_DESCRIPTOR_SIZE } from '../abi/dsa.js';
+import { SvmError } from '../errors.js';
+import type { DeviceMapping, Kernel, Submit, SubmitInstruction } from '../kernel.js';
+import { readIfPresent } from '../sysfs.js';
+import type { SvmDevice } from '../svm/device.js';
+import type { Ring } from './ring.js';
+
+/** How descriptors reach the queue: a mapped portal with one of its instructions, or write(2) where mapping is refused. */
+export type SubmissionMode = SubmitInstruction | 'write';
+
+/** The way from a ring to a work queue: the portal if the kernel maps it, else write(2). */
+export class Submission implements Disposable {
+  readonly mode: SubmissionMode;
+  readonly #kernel: Kernel;
+  readonly #device: SvmDevice;
+  readonly #fd: number;
+  readonly #ring: Ring;
+  #portal: DeviceMapping | undefined;
+
+  /**
+   * Offers descriptors of the ring to the queue: fewer than `count` are taken when it is full.
+   * Throws SvmError ENXIO when the queue was disabled, and what write(2) returns.
+   */
+  readonly submit: Submit;
+
+  /**
+   * @param queueMode decides the instruction: MOVDIR64B for a dedicated queue, ENQCMD for a shared one
+   * @param forced a mode to use whatever the machine would prefer
+   * @throws SvmError EPERM where the forced portal is refused, ENOSYS where the CPU lacks its instruction; EINVAL for an
+   *   instruction that the queue's mode does not take
+   */
+  constructor(
+    device: SvmDevice,
+    fd: number,
+    ring: Ring,
+    queueMode: 'dedicated' | 'shared',
+    forced: SubmissionMode | undefined,
+  ) {
+    const { kernel } = device;
+    const instruction = queueMode === 'dedicated' ? 'movdir64b' : 'enqcmd';
+    if (forced !== undefined && forced !== 'write' && forced !== instruction) {
+      const hint = `A ${queueMode} work queue takes ${instruction.toUpperCase()} alone; the device drops anything else.`;
+      throw new SvmError('EINVAL', { syscall: 'submit', path: device.path, hint });
+    }
+    this.#kernel = kernel;
+    this.#device = device;
+    this.#fd = fd;
+    this.#ring = ring;
+    const submit = forced === 'write' ? undefined : this.#openPortal(instruction, forced === undefined);
+    this.mode = submit === undefined ? 'write' : instruction;
+    this.submit = submit ?? ((slot, count = 1) => this.#write(slot, count));
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#portal === undefined) return;
+    this.#kernel.munmap(this.#portal);
+    this.#portal = undefined;
+  }
+
+  /**
+   * @param optional the mode was not asked for: without CAP_SYS_RAWIO (EPERM on mmap) and on a CPU without the instruction
+   *   (ENOSYS) the driver still takes descriptors by write(2)
+   */
+  #openPortal(instruction: SubmitInstruction, optional: boolean): Submit | undefined {
+    try {
+      this.#portal = this.#kernel.mmap(this.#fd, this.#kernel.pageSize);
+      return this.#kernel.submitter(this.#portal, instruction, this.#ring.memory);
+    } catch (error) {
+      this[Symbol.dispose]();
+      if (optional && error instanceof SvmError && (error.code === 'EPERM' || error.code === 'ENOSYS'))
+        return undefined;
+      throw error;
+    }
+  }
+
+  #write(slot: number, count: number): number {
+    this.#requireEnabled();
+    const first = slot * DSA_DESCRIPTOR_SIZE;
+    const descriptors = this.#ring.memory.bytes.subarray(first, first + count * DSA_DESCRIPTOR_SIZE);
+    try {
+      return this.#kernel.write(this.#fd, descriptors) / DSA_DESCRIPTOR_SIZE;
+    } catch (error) {
+      if (error instanceof SvmError && error.code === 'EAGAIN') return 0;
+      throw error;
+    }
+  }
+
+  /** write(2) to a queue that was disabled dereferences a null portal in the kernel (idxd cdev.c): never let it come to that. */
+  #requireEnabled(): void {
+    const { path, sysfs } = this.#device;
+    if (readIfPresent(this.#kernel, `${sysfs}/state`) === 'enabled') return;
+    const hint = 'The work queue was disabled or removed while in use: enable it and open it again.';
+    throw new SvmError('ENXIO', { syscall: 'submit', path, hint });
+  }
+}

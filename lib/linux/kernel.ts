@@ -1,0 +1,229 @@
+import { readFileSync, readdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { ERRNO, errnoName } from '../abi/errno.js';
+import { SvmError, invalidArgValue } from '../errors.js';
+import type {
+  AllocOptions,
+  CpuFeatures,
+  DeviceMapping,
+  DmaBuffer,
+  Kernel,
+  MemoryView,
+  Pin,
+  Protection,
+  Submit,
+  SubmitInstruction,
+  Sysfs,
+} from '../kernel.js';
+import { operand } from '../operand.js';
+import { ADDON_INSTRUCTION, ADDON_PROTECTION, type Addon, type AddonRegion } from './loader.js';
+import { resolveRoots, type Roots } from './roots.js';
+
+/** The addon cannot represent a larger length; nothing that is shared with a device comes near it. */
+const MAX_LENGTH = 2 ** 47;
+
+/** `Kernel` over the addon: this process on this machine. */
+export class LinuxKernel implements Kernel {
+  readonly backend = 'linux';
+  readonly pid = process.pid;
+  /** A Node.js process has one address space from start to end. */
+  readonly mm: object = {};
+  readonly pageSize: number;
+  readonly cpu: CpuFeatures;
+  readonly sysfs: Sysfs;
+  /** No kernel that is in use exports the functions of intel-svm.h to user space: drivers bind in open(2). */
+  readonly svm = undefined;
+  readonly #addon: Addon;
+  readonly #roots: Roots;
+  readonly #paths = new Map<number, string>();
+  readonly #regions = new WeakMap<DeviceMapping, AddonRegion>();
+  readonly #allocations = new WeakMap<DmaBuffer, ArrayBuffer>();
+
+  /** @param roots where the file systems are mounted, for tests and containers. Default: '/dev', '/sys', '/proc' */
+  constructor(addon: Addon, roots: Partial<Roots> = {}) {
+    this.#addon = addon;
+    this.#roots = resolveRoots(roots);
+    this.pageSize = addon.pageSize;
+    this.cpu = cpuFeatures(addon);
+    this.sysfs = this.#sysfs();
+  }
+
+  open(path: string): number {
+    const fd = this.#call('open', path, () => this.#addon.open(this.#locate(path)));
+    this.#paths.set(fd, path);
+    return fd;
+  }
+
+  close(fd: number): void {
+    this.#onFile('close', fd, () => this.#addon.close(fd));
+    this.#paths.delete(fd);
+  }
+
+  ioctl(fd: number, request: number, argument?: Uint8Array): number {
+    return this.#onFile('ioctl', fd, () => this.#addon.ioctl(fd, request, argument));
+  }
+
+  mmap(fd: number, length: number, offset = 0): DeviceMapping {
+    const region = this.#onFile('mmap', fd, () => this.#addon.mmap(fd, length, offset));
+    const mapping: DeviceMapping = { fd, length, offset };
+    this.#regions.set(mapping, region);
+    return mapping;
+  }
+
+  munmap(mapping: DeviceMapping): void {
+    this.#call('munmap', undefined, () => this.#addon.munmap(this.#region(mapping, 'munmap')));
+    this.#regions.delete(mapping);
+  }
+
+  write(fd: number, bytes: Uint8Array): number {
+    return this.#onFile('write', fd, () => this.#addon.write(fd, bytes));
+  }
+
+  poll(fd: number, events: number): number {
+    return this.#onFile('poll', fd, () => this.#addon.poll(fd, events));
+  }
+
+  submitter(portal: DeviceMapping, instruction: SubmitInstruction, ring: DmaBuffer): Submit {
+    return this.#call('submit', this.#paths.get(portal.fd), () =>
+      this.#addon.createSubmitter(this.#region(portal, 'submit'), ADDON_INSTRUCTION[instruction], ring.bytes),
+    );
+  }
+
+  alloc(byteLength: number, options: AllocOptions = {}): DmaBuffer {
+    return this.#call('mmap', undefined, () => {
+      if (!Number.isInteger(byteLength) || byteLength <= 0) throw new SvmError('EINVAL', { syscall: 'mmap' });
+      if (byteLength > MAX_LENGTH) throw new SvmError('ENOMEM', { syscall: 'mmap' });
+      const memory = this.#addon.alloc(byteLength, options.populate ?? true, options.hugePages ?? false);
+      const buffer = { bytes: new Uint8Array(memory), address: this.#addon.addressOf(memory), byteLength };
+      this.#allocations.set(buffer, memory);
+      return buffer;
+    });
+  }
+
+  free(buffer: DmaBuffer): void {
+    this.#call('munmap', undefined, () => this.#addon.free(this.#memory(buffer, 'munmap')));
+    this.#allocations.delete(buffer);
+  }
+
+  protect(buffer: DmaBuffer, protection: Protection): void {
+    this.#call('mprotect', undefined, () =>
+      this.#addon.protect(this.#memory(buffer, 'mprotect'), ADDON_PROTECTION[protection]),
+    );
+  }
+
+  addressOf(view: MemoryView): bigint {
+    return this.#addon.addressOf(viewOf(view));
+  }
+
+  pin(view: MemoryView): Pin {
+    const memory = viewOf(view);
+    const address = this.#addon.addressOf(memory);
+    let pin: number | undefined = this.#addon.pin(memory);
+    return {
+      address,
+      byteLength: memory.byteLength,
+      release: () => {
+        if (pin !== undefined) this.#addon.unpin(pin);
+        pin = undefined;
+      },
+    };
+  }
+
+  touch(address: bigint, byteLength: number, access: 'read' | 'write'): void {
+    this.#call('touch', undefined, () => this.#addon.touch(address, byteLength, access === 'write'));
+  }
+
+  /** No unprivileged process is told its PASID (no sysfs or proc file has it). */
+  pasid(fd: number): undefined {
+    this.#onFile('pasid', fd, () => {
+      if (!this.#paths.has(fd)) throw new SvmError('EBADF', { syscall: 'pasid' });
+    });
+  }
+
+  pause(): void {
+    this.#addon.pause();
+  }
+
+  turn(): Promise<void> {
+    return new Promise((resolve) => setImmediate(resolve));
+  }
+
+  #sysfs(): Sysfs {
+    return {
+      read: (path) => this.#call('read', path, () => readFileSync(this.#locate(path), 'utf8').replace(/\n$/, '')),
+      list: (path) => this.#call('scandir', path, () => readdirSync(this.#locate(path)).toSorted()),
+      write: (path, text) => this.#call('write', path, () => writeFileSync(this.#locate(path), text, { flag: 'r+' })),
+      realpath: (path) => this.#call('realpath', path, () => this.#name(realpathSync.native(this.#locate(path)))),
+    };
+  }
+
+  /** Where a path of the port lies on this machine. Paths outside the roots stand for no file. */
+  #locate(path: string): string {
+    for (const [root, place] of this.#places()) {
+      if (path === root || path.startsWith(`${root}/`)) return place + path.slice(root.length);
+    }
+    throw invalidArgValue('path', `must lie below /dev, /sys or /proc. Received '${path}'`);
+  }
+
+  /** The port's name of a file on this machine. */
+  #name(file: string): string {
+    for (const [root, place] of this.#places()) {
+      if (file === place || file.startsWith(`${place}/`)) return root + file.slice(place.length);
+    }
+    return file;
+  }
+
+  #places(): [string, string][] {
+    return Object.entries(this.#roots).map(([name, place]) => [`/${name}`, place]);
+  }
+
+  #region(mapping: DeviceMapping, syscall: string): AddonRegion {
+    const region = this.#regions.get(mapping);
+    if (region === undefined) throw new SvmError('EINVAL', { syscall });
+    return region;
+  }
+
+  #memory(buffer: DmaBuffer, syscall: string): ArrayBuffer {
+    const memory = this.#allocations.get(buffer);
+    if (memory === undefined) throw new SvmError('EINVAL', { syscall });
+    return memory;
+  }
+
+  #onFile<T>(syscall: string, fd: number, body: () => T): T {
+    return this.#call(syscall, this.#paths.get(fd), body);
+  }
+
+  /** System errors of the addon and of node:fs become `SvmError`s that name the port's call and path. */
+  #call<T>(syscall: string, path: string | undefined, body: () => T): T {
+    try {
+      return body();
+    } catch (error) {
+      const name = systemErrno(error);
+      if (name === undefined) throw error;
+      throw new SvmError(name, { syscall, path, cause: error });
+    }
+  }
+}
+
+/** The symbol of a system error's errno, or `undefined` for any other error and for one that is an `SvmError` already. */
+function systemErrno(error: unknown): keyof typeof ERRNO | undefined {
+  if (error instanceof SvmError || !(error instanceof Error)) return undefined;
+  const errno: unknown = 'errno' in error ? error.errno : undefined;
+  return typeof errno === 'number' ? errnoName(errno) : undefined;
+}
+
+/** Checks as `operand` does; the addon takes shared memory through a view alone. */
+function viewOf(view: MemoryView): Uint8Array {
+  const { buffer, byteOffset, byteLength } = operand(view, 'view');
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+/** A CPU without CPUID has none of them. */
+function cpuFeatures(addon: Addon): CpuFeatures {
+  try {
+    const { movdir64b, enqcmd, waitpkg, la57 } = addon.cpuFeatures();
+    return { movdir64b, enqcmd, waitpkg, la57 };
+  } catch (error) {
+    if (systemErrno(error) !== 'ENOSYS') throw error;
+    return { movdir64b: false, enqcmd: false, waitpkg: false, la57: false };
+  }
+}

@@ -1,0 +1,52 @@
+import { createMockKernel, type MockKernelOptions, type Semantics } from 'intel-svm/mock';
+import type { Backend, Feature, Machine, MachineOptions } from './backend.js';
+import { BareMachine } from './bare-machine.js';
+import { contextOf, stateOf } from './device-context.js';
+
+const FEATURES: readonly Feature[] = [
+  'processes',
+  'machine-options',
+  'injection',
+  'counters',
+  'device-state',
+  'hardware-pasid',
+  'iommu-access',
+  'lam',
+  'reclaim',
+];
+
+/** Two accelerators, so that the two nodes are two devices: a dedicated and a shared work queue. */
+const TWO_DEVICES: MachineOptions['devices'] = [
+  { type: 'dsa', bdf: '0000:6a:01.0', workQueues: [{ mode: 'dedicated', size: 16 }] },
+  { type: 'dsa', bdf: '0000:6f:01.0', workQueues: [{ mode: 'shared', size: 16 }] },
+];
+
+/** The mock kernel as a backend of the suite. */
+export function mockBackend(semantics: Semantics): Backend {
+  return {
+    name: `mock, ${semantics}`,
+    semantics,
+    features: new Set(FEATURES),
+    machine({ options, needs }) {
+      const complete: MockKernelOptions = { clock: 'manual', devices: TWO_DEVICES, ...options, semantics };
+      // The public mock has accelerators in front of its IOMMU; what speaks to the IOMMU itself runs without them.
+      return needs.includes('iommu-access') ? new BareMachine(complete) : publicMachine(complete);
+    },
+  };
+}
+
+function publicMachine(options: MockKernelOptions): Machine {
+  const kernel = createMockKernel(options);
+  return {
+    self: kernel.self,
+    spawn: () => kernel.spawn(),
+    kernelThread: () => kernel.kernelThread(),
+    counters: () => kernel.counters(),
+    deviceState: (device) => stateOf(contextOf(kernel.hardware, device)),
+    inject: (kind, times) => kernel.inject(kind, times),
+    get iommu(): never {
+      throw new Error("a case that uses the IOMMU must need 'iommu-access'");
+    },
+    settle: () => void kernel.clock.runUntilIdle(),
+  };
+}
