@@ -8,6 +8,21 @@ import type { Ring } from './ring.js';
 /** How descriptors reach the queue: a mapped portal with one of its instructions, or write(2) where mapping is refused. */
 export type SubmissionMode = SubmitInstruction | 'write';
 
+/**
+ * The instruction that a queue takes: MOVDIR64B if it is dedicated, ENQCMD if it is shared.
+ * @param forced the mode that the caller asks for. Throws SvmError EINVAL if it is the other instruction.
+ */
+export function instructionFor(
+  device: SvmDevice,
+  queueMode: 'dedicated' | 'shared',
+  forced: SubmissionMode | undefined,
+): SubmitInstruction {
+  const instruction = queueMode === 'dedicated' ? 'movdir64b' : 'enqcmd';
+  if (forced === undefined || forced === 'write' || forced === instruction) return instruction;
+  const hint = `A ${queueMode} work queue takes ${instruction.toUpperCase()} alone; the device drops anything else.`;
+  throw new SvmError('EINVAL', { syscall: 'submit', path: device.path, hint });
+}
+
 /** The way from a ring to a work queue: the portal if the kernel maps it, else write(2). */
 export class Submission implements Disposable {
   readonly mode: SubmissionMode;
@@ -24,24 +39,18 @@ export class Submission implements Disposable {
   readonly submit: Submit;
 
   /**
-   * @param queueMode decides the instruction: MOVDIR64B for a dedicated queue, ENQCMD for a shared one
+   * @param instruction what the queue takes: `instructionFor` its mode
    * @param forced a mode to use whatever the machine would prefer
-   * @throws SvmError EPERM where the forced portal is refused, ENOSYS where the CPU lacks its instruction; EINVAL for an
-   *   instruction that the queue's mode does not take
+   * @throws SvmError EPERM where the forced portal is refused, ENOSYS where the CPU lacks its instruction
    */
   constructor(
     device: SvmDevice,
     fd: number,
     ring: Ring,
-    queueMode: 'dedicated' | 'shared',
+    instruction: SubmitInstruction,
     forced: SubmissionMode | undefined,
   ) {
     const { kernel } = device;
-    const instruction = queueMode === 'dedicated' ? 'movdir64b' : 'enqcmd';
-    if (forced !== undefined && forced !== 'write' && forced !== instruction) {
-      const hint = `A ${queueMode} work queue takes ${instruction.toUpperCase()} alone; the device drops anything else.`;
-      throw new SvmError('EINVAL', { syscall: 'submit', path: device.path, hint });
-    }
     this.#kernel = kernel;
     this.#device = device;
     this.#fd = fd;

@@ -8,7 +8,7 @@ import { SvmBinding } from '../svm/binding.js';
 import type { SvmDevice } from '../svm/device.js';
 import { DeviceFile } from '../svm/device-file.js';
 import { Ring, type Completion, type DescriptorFields } from './ring.js';
-import { Submission, type SubmissionMode } from './submission.js';
+import { Submission, instructionFor, type SubmissionMode } from './submission.js';
 
 /** Turns of the event loop that a full queue is tried again before the submission fails with EAGAIN. */
 const SUBMIT_TRIES = 1_000;
@@ -58,13 +58,14 @@ export class WorkQueue implements AsyncDisposable {
     this.#kernel = kernel;
     this.#ops = options.ops;
 
+    const instruction = instructionFor(device, this.mode, options.submission);
     this.#binding = device.bind(options);
     try {
       this.#file = new DeviceFile(kernel, device.path);
       try {
         this.#ring = new Ring(kernel, this.size);
         try {
-          this.#submission = new Submission(device, this.#file.fd, this.#ring, this.mode, options.submission);
+          this.#submission = new Submission(device, this.#file.fd, this.#ring, instruction, options.submission);
         } catch (error) {
           this.#ring.free();
           throw error;

@@ -45,15 +45,20 @@ export class PageRequestQueue {
   readonly #clock: Clock;
   readonly #options: PageRequestRing;
   #handler: ((requests: readonly PageRequest[]) => void) | undefined;
+  #recover: (() => void) | undefined;
 
   constructor(clock: Clock, options: PageRequestRing) {
     this.#clock = clock;
     this.#options = options;
   }
 
-  /** Installs the interrupt thread: it answers the requests that it is handed, in order. */
-  serveWith(handler: (requests: readonly PageRequest[]) => void): void {
+  /**
+   * Installs the interrupt thread: it answers the requests that it is handed, in order.
+   * @param recover called when the overflow bit is cleared, with the ring empty: requests have been lost
+   */
+  serveWith(handler: (requests: readonly PageRequest[]) => void, recover?: () => void): void {
     this.#handler = handler;
+    this.#recover = recover;
   }
 
   /** Requests in the ring. */
@@ -91,7 +96,9 @@ export class PageRequestQueue {
     const requests = this.#ring;
     this.#ring = [];
     this.served += requests.length;
-    if (this.overflowed && this.#options.recoversFromOverflow) this.overflowed = false;
     if (requests.length > 0) this.#handler?.(requests);
+    if (!this.overflowed || !this.#options.recoversFromOverflow) return;
+    this.overflowed = false;
+    this.#recover?.();
   }
 }

@@ -1,7 +1,7 @@
 import type { Protection } from '../../lib/kernel.js';
 import { fail } from '../errno.js';
 import type { Random } from '../random.js';
-import { OwnedMemory, type Memory } from './memory.js';
+import { LazyMemory, type Memory } from './memory.js';
 import { PAGE_SIZE, Page, pageAlign, pageNumber } from './page.js';
 import { VmaSet, type Residency, type Vma } from './vma.js';
 
@@ -55,7 +55,7 @@ export class AddressSpace {
       protection: 'read-write',
       executable: false,
       // The stack may grow to its limit; its memory is made once, so that growth moves nothing.
-      memory: new OwnedMemory(new Uint8Array(STACK_LIMIT)),
+      memory: new LazyMemory(STACK_LIMIT),
       offset: STACK_LIMIT - pageAlign(STACK_BYTES),
       growsDown: true,
       residency: 'by-content',
@@ -227,7 +227,7 @@ export class AddressSpace {
     const copies = new Map<Memory, Memory>();
     const before = [...this.vmas];
     for (const vma of before) {
-      const copy = copies.get(vma.memory) ?? new OwnedMemory(new Uint8Array(vma.memory.bytes() ?? []));
+      const copy = copies.get(vma.memory) ?? vma.memory.copy();
       copies.set(vma.memory, copy);
       child.vmas.insert({ ...vma, memory: copy, copyOnWrite: true });
       this.vmas.remove(vma.start, vma.end);

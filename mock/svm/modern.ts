@@ -30,7 +30,10 @@ export class ModernSva implements SvaDriver {
     this.#settings = settings;
     this.#injections = injections;
     this.#iommu = iommu;
-    iommu.pageRequests.serveWith((requests) => this.#serve(requests));
+    iommu.pageRequests.serveWith(
+      (requests) => this.#serve(requests),
+      () => void this.#partial.splice(0),
+    );
   }
 
   /** References to bonds, over all devices and address spaces. */
@@ -47,17 +50,17 @@ export class ModernSva implements SvaDriver {
 
   bind(device: DeviceContext, mm: AddressSpace): SvaHandle {
     const { config, svm, iommu } = this.#settings;
-    if (!config.iommuSva || !config.intelIommuSvm || !device.translated || !iommu.enabled) fail('ENODEV');
-    if (this.#injections.strikes('iommu-off')) fail('ENODEV');
+    if (!config.iommuSva || !config.intelIommuSvm || !device.translated) fail('ENODEV');
     if (!svm.svaOnX86) fail('EOPNOTSUPP');
     if (mm.lam && !mm.forceTaggedSva) fail('EBUSY');
-    if (this.#injections.strikes('allocation-failure')) fail('ENOMEM');
     const pasid = this.#allocate(device, mm);
     const existing = this.#bonds.get(device)?.get(mm);
     if (existing !== undefined) {
       existing.references += 1;
       return existing;
     }
+    if (this.#injections.strikes('allocation-failure')) fail('ENOMEM');
+    if (!iommu.enabled || this.#injections.strikes('iommu-off')) fail('EINVAL');
     // dev_iommu_enable_pasid precondition: PASID and ATS work together, and PRI must be on where it exists.
     if (!device.hasAts) fail('EINVAL');
     if (!svmCapable(this.#settings)) fail('ENODEV');
@@ -87,6 +90,7 @@ export class ModernSva implements SvaDriver {
     const { svm, iommu } = this.#settings;
     const present = this.#pasids.get(mm);
     if (present !== undefined) return present < device.maxPasids ? present : fail(svm.pasidTooLarge);
+    if (this.#injections.strikes('allocation-failure')) return fail('ENOMEM');
     if (device.pasidBits === undefined) return fail(svm.pasidUnsupported);
     if (this.#injections.strikes('pasid-exhaustion')) return fail('ENOSPC');
     const last = Math.min(device.maxPasids, 2 ** iommu.pasidBits) + svm.allocationEnd;
@@ -110,9 +114,9 @@ export class ModernSva implements SvaDriver {
   #serve(requests: readonly PageRequest[]): void {
     for (const request of requests) {
       const { read, write, execute, privileged, lastInGroup } = request;
-      if (lastInGroup && !read && !write) continue; // stop marker: no answer
       const malformed =
         !isCanonical(request.address, this.#settings) || (privileged && (read || write)) || (execute && read);
+      if (!malformed && lastInGroup && !read && !write) continue; // stop marker: no answer
       const bond = this.#bondOf(request);
       if (malformed || bond === undefined) {
         // Only the last of a group is ever answered.

@@ -21,7 +21,19 @@ export type Feature =
   /** Linear address masking: `enableLam`, `forceTaggedSva`. */
   | 'lam'
   /** Taking pages out of memory: `evict`. */
-  | 'reclaim';
+  | 'reclaim'
+  /** A DSA that executes what is submitted, behind the first two nodes. */
+  | 'accelerator'
+  /** Its version is 0x100: BATCH by write(2) is refused. */
+  | 'version-0x100'
+  /** This process may map portals (CAP_SYS_RAWIO), or may not. */
+  | 'portal'
+  | 'no-portal'
+  /** The CPU executes ENQCMD. */
+  | 'enqcmd'
+  /** The first queue blocks on faults, or does not. */
+  | 'block-on-fault'
+  | 'no-block-on-fault';
 
 /** Options of a machine; which kernel runs on it is the backend's. */
 export type MachineOptions = Omit<MockKernelOptions, 'semantics'>;

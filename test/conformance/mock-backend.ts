@@ -13,12 +13,19 @@ const FEATURES: readonly Feature[] = [
   'iommu-access',
   'lam',
   'reclaim',
+  'accelerator',
+  'version-0x100',
+  'portal',
+  'no-portal',
+  'enqcmd',
+  'block-on-fault',
+  'no-block-on-fault',
 ];
 
 /** Two accelerators, so that the two nodes are two devices: a dedicated and a shared work queue. */
-const TWO_DEVICES: MachineOptions['devices'] = [
-  { type: 'dsa', bdf: '0000:6a:01.0', workQueues: [{ mode: 'dedicated', size: 16 }] },
-  { type: 'dsa', bdf: '0000:6f:01.0', workQueues: [{ mode: 'shared', size: 16 }] },
+const twoDevices = (blockOnFault: boolean): NonNullable<MachineOptions['devices']> => [
+  { type: 'dsa', bdf: '0000:6a:01.0', workQueues: [{ mode: 'dedicated', size: 16, blockOnFault }] },
+  { type: 'dsa', bdf: '0000:6f:01.0', workQueues: [{ mode: 'shared', size: 16, blockOnFault }] },
 ];
 
 /** The mock kernel as a backend of the suite. */
@@ -28,7 +35,14 @@ export function mockBackend(semantics: Semantics): Backend {
     semantics,
     features: new Set(FEATURES),
     machine({ options, needs }) {
-      const complete: MockKernelOptions = { clock: 'manual', devices: TWO_DEVICES, ...options, semantics };
+      const complete: MockKernelOptions = {
+        // An accelerator works while its program waits; everything else is looked at between two events.
+        clock: needs.includes('accelerator') ? 'virtual' : 'manual',
+        devices: twoDevices(needs.includes('block-on-fault')),
+        caller: { capSysRawio: !needs.includes('no-portal') },
+        ...options,
+        semantics,
+      };
       // The public mock has accelerators in front of its IOMMU; what speaks to the IOMMU itself runs without them.
       return needs.includes('iommu-access') ? new BareMachine(complete) : publicMachine(complete);
     },

@@ -3,6 +3,7 @@ import type { Machine } from '../../machine.js';
 import type { Attribute } from '../../sysfs/tree.js';
 import type { IdxdDeviceOptions } from '../options.js';
 import { IdxdDevice } from './device.js';
+import { probeDevice, probeQueue, removeDevice, removeQueue } from './driver.js';
 import { Ids } from './ids.js';
 import { parseBool } from './parse.js';
 import type { WorkQueue } from './work-queue.js';
@@ -68,7 +69,7 @@ export class IdxdBus {
   }
 
   /** Takes it out again. */
-  unpublish(directory: string, name: string): void {
+  unpublish(name: string, directory: string): void {
     const { sysfs } = this.machine;
     for (const path of [directory, `${BUS}/devices/${name}`]) if (sysfs.exists(path)) sysfs.remove(path);
   }
@@ -79,8 +80,8 @@ export class IdxdBus {
     const { device } = target;
     const subject = target.driver === 'idxd' ? device : target.queue;
     if (subject.bound) fail('EBUSY');
-    if (target.driver === 'idxd') device.enable();
-    else device.enableQueue(target.queue);
+    if (target.driver === 'idxd') probeDevice(device);
+    else probeQueue(device, target.queue);
     subject.bound = true;
     const { sysfs } = this.machine;
     sysfs.link(`${BUS}/drivers/${target.driver}/${name}`, sysfs.realpath(`${BUS}/devices/${name}`));
@@ -96,8 +97,8 @@ export class IdxdBus {
     sysfs.remove(`${sysfs.realpath(`${BUS}/devices/${name}`)}/driver`);
     sysfs.remove(`${BUS}/drivers/${target.driver}/${name}`);
     subject.bound = false;
-    if (target.driver === 'idxd') target.device.disable();
-    else target.device.disableQueue(target.queue);
+    if (target.driver === 'idxd') removeDevice(target.device);
+    else removeQueue(target.device, target.queue);
   }
 
   /** As `attach`, for the machine's own start: what Linux refuses stays unbound, and cmd_status says why. */

@@ -6,7 +6,7 @@ import type { AddressSpace } from '../../mm/address-space.js';
 import { PAGE_SIZE } from '../../mm/page.js';
 import type { SvaHandle } from '../../svm/sva-driver.js';
 import type { Caller, CharDevice, MappedRegion, OpenFile } from '../char-device.js';
-import { decimal } from './attributes.js';
+import { decimal, readOnly } from './attributes.js';
 import type { IdxdDevice } from './device.js';
 import { recordFormat } from './execution.js';
 import type { Task } from './task.js';
@@ -18,11 +18,13 @@ const COMPLETION_ADDRESS = 8;
 const PASID_MASK = 0xf_ffff;
 
 /** The device node of a user work queue (drivers/dma/idxd/cdev.c). */
-export class QueueNode implements CharDevice {
+class QueueNode implements CharDevice {
   readonly path: string;
   readonly context: DeviceContext;
   readonly mode: number;
-  /** Directory of the character device in sysfs, below the work queue's. */
+  /** Name of the character device in sysfs: a slash is an exclamation mark there. */
+  readonly name: string;
+  /** Its directory, below the work queue's. */
   readonly directory: string;
   readonly #device: IdxdDevice;
   readonly #queue: WorkQueue;
@@ -32,8 +34,8 @@ export class QueueNode implements CharDevice {
     this.path = `/dev/${type}/${queue.name}`;
     this.context = device.context;
     this.mode = queue.nodeMode;
-    // A slash in a device's name is an exclamation mark in sysfs.
-    this.directory = `${device.directory}/${queue.name}/${type}!${queue.name}`;
+    this.name = `${type}!${queue.name}`;
+    this.directory = `${device.directory}/${queue.name}/${this.name}`;
     this.#device = device;
     this.#queue = queue;
   }
@@ -43,6 +45,30 @@ export class QueueNode implements CharDevice {
     if (this.#queue.config.mode === 'dedicated' && this.#queue.clients > 0) return fail('EBUSY');
     return new QueueFile(this.#device, this.#queue, this.directory, caller);
   }
+}
+
+/** idxd_wq_add_cdev(): the device node, and the character device in sysfs. */
+export function addNode(device: IdxdDevice, queue: WorkQueue): void {
+  const { machine, bus, hardware } = device;
+  const node = new QueueNode(device, queue);
+  const major = bus.majors[hardware.type];
+  const minor = bus.minors[hardware.type].allocate();
+  queue.minor = minor;
+  bus.publish(node.name, node.directory, { dev: readOnly(() => `${major}:${minor}`) });
+  machine.addNode(node);
+}
+
+/** idxd_wq_del_cdev(): files that are open lose their directories with it. */
+export function removeNode(device: IdxdDevice, queue: WorkQueue): void {
+  const { machine, bus, hardware } = device;
+  const node = new QueueNode(device, queue);
+  machine.removeNode(node.path);
+  for (const file of machine.sysfs.list(node.directory)) {
+    if (file.startsWith('file')) bus.unpublish(file, `${node.directory}/${file}`);
+  }
+  bus.unpublish(node.name, node.directory);
+  if (queue.minor !== undefined) bus.minors[hardware.type].free(queue.minor);
+  queue.minor = undefined;
 }
 
 /** An open file of a work queue: `struct idxd_user_context` and its file operations. */
@@ -109,7 +135,7 @@ class QueueFile implements OpenFile, UserContext {
     const device = this.#device;
     const queue = this.#queue;
     device.bus.fileIds.free(this.#id);
-    device.bus.unpublish(this.#directory, `file${this.#id}`);
+    device.bus.unpublish(`file${this.#id}`, this.#directory);
     if (queue.config.mode === 'dedicated') this.#releaseDedicated();
     else device.command(() => device.drain((task) => this.#submitted(task)));
     if (this.#bond !== undefined) {

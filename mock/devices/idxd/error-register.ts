@@ -58,13 +58,13 @@ export class ErrorRegister {
     return formatSwerr(this.#copy);
   }
 
-  /** The device has an error to report. */
-  record(error: Omit<Swerr, 'valid' | 'overflow'>): void {
+  /** The device has an error of a descriptor to report. */
+  record(error: Partial<Swerr> & Pick<Swerr, 'error' | 'wqIdx' | 'operation' | 'pasid'>): void {
     if (this.#register.valid) {
       this.#register = { ...this.#register, overflow: true };
       return;
     }
-    this.#register = { ...error, valid: true, overflow: false };
+    this.#register = { ...NOTHING, ...error, valid: true, descValid: true, wqIdxValid: true };
     this.#clock.after(INTERRUPT_LATENCY, () => {
       this.#copy = this.#register;
       this.#register = NOTHING;

@@ -13,6 +13,8 @@ const MIB = 1024 * 1024;
 /** WQ_DEFAULT_MAX_XFER and WQ_DEFAULT_MAX_BATCH of idxd.h. */
 export const DEFAULT_MAX_TRANSFER_SIZE = 2 * MIB;
 export const DEFAULT_MAX_BATCH_SIZE = 32;
+/** What accel-config and every guide give a queue; 0, the value at boot, is none that the device takes. */
+export const DEFAULT_PRIORITY = 10;
 /** IDXD_MAX_PRIORITY, WQ_NAME_SIZE and DRIVER_NAME_SIZE of idxd.h. */
 export const MAX_PRIORITY = 15;
 export const MAX_NAME = 1024;
@@ -126,7 +128,7 @@ export function checkWorkQueues(hardware: IdxdHardware, queues: readonly WorkQue
 }
 
 function checkWorkQueue(hardware: IdxdHardware, queue: WorkQueueOptions, path: string): void {
-  const { mode, size, threshold, group = 0, priority = 10, nodeMode = 0o600 } = queue;
+  const { mode, size, threshold, group = 0, priority = DEFAULT_PRIORITY, nodeMode = 0o600 } = queue;
   const integer = (name: string, value: number, least: number, most: number): void => {
     if (Number.isInteger(value) && value >= least && value <= most) return;
     throw outOfRange(`${path}.${name}`, `an integer from ${least} to ${most}`, value);

@@ -25,17 +25,18 @@ export function recover(device: IdxdDevice, recovery: Recovery): void {
 /** idxd_device_reinit(): the configuration is written again, device and queues are enabled again. */
 function reinitialize(device: IdxdDevice): void {
   device.halted = false;
-  if (device.command() === CMD_STATUS.SUCCESS) device.state = 'enabled';
+  if (device.bound && device.command() === CMD_STATUS.SUCCESS) device.state = 'enabled';
   else clearState(device);
 }
 
 /** idxd_reset_prepare() and idxd_reset_done(): configuration saved, then device and user queues attached anew. */
 function reset(device: IdxdDevice): void {
   const { bus, workQueues, groups, engines, readBufferLimit, bound } = device;
-  const queueConfigs = workQueues.map((queue) => ({ ...queue.config, bound: queue.bound }));
+  const boundQueues = workQueues.filter((queue) => queue.bound);
+  const queueConfigs = workQueues.map(({ config }) => ({ ...config }));
   const groupConfigs = groups.map(({ config }) => ({ ...config }));
   const engineGroups = engines.map(({ group }) => group);
-  for (const queue of workQueues) if (queue.bound) bus.detach(queue.name);
+  for (const queue of boundQueues) bus.detach(queue.name);
   if (bound) bus.detach(device.name);
 
   device.halted = false;
@@ -44,10 +45,9 @@ function reset(device: IdxdDevice): void {
   for (const [index, group] of groups.entries()) Object.assign(group.config, groupConfigs[index]);
   for (const [index, engine] of engines.entries()) engine.group = engineGroups[index] ?? -1;
   for (const [index, queue] of workQueues.entries()) {
-    const { bound: _, ...config } = queueConfigs[index] ?? { ...queue.config, bound: false };
-    queue.restore(config);
+    queue.restore(queueConfigs[index] ?? queue.config);
   }
 
   if (bound) bus.tryAttach(device.name);
-  for (const [index, queue] of workQueues.entries()) if (queueConfigs[index]?.bound) bus.tryAttach(queue.name);
+  for (const queue of boundQueues) bus.tryAttach(queue.name);
 }

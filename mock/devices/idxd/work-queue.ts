@@ -8,6 +8,9 @@ import { Task, type QueueLimits } from './task.js';
 /** IDXD_ENQCMDS_RETRIES of idxd.h. */
 const DEFAULT_ENQCMDS_RETRIES = 32;
 
+/** Where a descriptor has its opcode, a byte. */
+const OPCODE = 7;
+
 export type QueueMode = 'dedicated' | 'shared';
 export type QueueType = 'none' | 'kernel' | 'user';
 
@@ -48,7 +51,7 @@ export interface QueueHost {
   /** Whether the device takes submissions at all. */
   accepts(): boolean;
   /** A posted store was dropped. */
-  dropped(queue: WorkQueue, error: number, descriptor: Uint8Array, pasid: number): void;
+  dropped(queue: WorkQueue, error: number, opcode: number, pasid: number): void;
 }
 
 /** One work queue: configuration, state, and the descriptors in it. */
@@ -135,8 +138,12 @@ export class WorkQueue implements QueueLimits {
   }
 
   /** idxd_wq_disable_cleanup(): all but size, group and driver_name goes back to what it was at boot. */
-  clearConfiguration(): void {
+  reset(): void {
+    this.state = 'disabled';
     this.restore({ ...this.config, ...initialConfig(this.#opCap) });
+    this.pasid = undefined;
+    this.clients = 0;
+    this.generation += 1;
   }
 
   /**
@@ -152,7 +159,7 @@ export class WorkQueue implements QueueLimits {
       return true;
     }
     if (instruction === 'enqcmd') return false;
-    this.#host.dropped(this, refusal, descriptor, pasid);
+    this.#host.dropped(this, refusal, descriptor[OPCODE] ?? 0, pasid);
     return true;
   }
 

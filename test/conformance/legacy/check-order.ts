@@ -56,7 +56,13 @@ const CHECKS: readonly Check[] = [
   { row: '8', what: 'PASID cannot be enabled', code: 'EINVAL', machine: { iommu: { pasid: false } } },
   { row: '10', what: 'no number free', code: 'ENOSPC', inject: 'pasid-exhaustion', after: { enabled: true } },
   { row: '11', what: 'notifier not registered', code: 'ENOMEM', inject: 'notifier-failure', after: { enabled: true } },
-  { row: '12', what: 'no first-level translation', code: 'EINVAL', machine: { iommu: { flts: false } }, after: { enabled: true } },
+  {
+    row: '12',
+    what: 'no first-level translation',
+    code: 'EINVAL',
+    machine: { iommu: { flts: false } },
+    after: { enabled: true },
+  },
 ];
 
 /** When several errors apply, the table's order says which one is seen. */
@@ -77,15 +83,19 @@ export const checkOrder: Subject = {
       });
     }
 
-    test('1.1/9: a probe returns before row 12: without first-level translation it succeeds', {
-      needs,
-      machine: { ...widths(20, 20), iommu: { flts: false } },
-    }, (world) => {
-      const [device] = world.devices();
-      probe(device);
-      expect(world.machine.deviceState(device).pasidEnabled).toBe(true);
-      world.expectHeld({ pasids: 0, bindings: 0 });
-    });
+    test(
+      '1.1/9: a probe returns before row 12: without first-level translation it succeeds',
+      {
+        needs,
+        machine: { ...widths(20, 20), iommu: { flts: false } },
+      },
+      (world) => {
+        const [device] = world.devices();
+        probe(device);
+        expect(world.machine.deviceState(device).pasidEnabled).toBe(true);
+        world.expectHeld({ pasids: 0, bindings: 0 });
+      },
+    );
 
     test('1.1/9: a probe skips row 6: no EBUSY on a device with other ops', { needs }, (world) => {
       const [device] = world.devices();
@@ -94,19 +104,27 @@ export const checkOrder: Subject = {
       world.expectHeld({ bindings: 1 });
     });
 
-    test('1.1/9: a probe skips row 6: no ENOSPC where the shared PASID is too large', { needs, machine: widths(20, 1) }, (world) => {
-      const [wide, narrow] = world.devices();
-      world.bind(wide, { flags: SVM_FLAG_PRIVATE_PASID });
-      expect(world.bind(wide)).toBe(2);
-      probe(narrow);
-      world.refused('ENOSPC', () => world.bind(narrow));
-    });
+    test(
+      '1.1/9: a probe skips row 6: no ENOSPC where the shared PASID is too large',
+      { needs, machine: widths(20, 1) },
+      (world) => {
+        const [wide, narrow] = world.devices();
+        world.bind(wide, { flags: SVM_FLAG_PRIVATE_PASID });
+        expect(world.bind(wide)).toBe(2);
+        probe(narrow);
+        world.refused('ENOSPC', () => world.bind(narrow));
+      },
+    );
 
-    test('1.1/9: a probe allocates nothing: it succeeds on a device too narrow for any number', { needs, machine: widths(20, 1) }, (world) => {
-      const [, narrow] = world.devices();
-      probe(narrow);
-      world.expectHeld({ pasids: 0 });
-    });
+    test(
+      '1.1/9: a probe allocates nothing: it succeeds on a device too narrow for any number',
+      { needs, machine: widths(20, 1) },
+      (world) => {
+        const [, narrow] = world.devices();
+        probe(narrow);
+        world.expectHeld({ pasids: 0 });
+      },
+    );
 
     for (const [title, code, machine, kind] of [
       ['1: no DMAR unit', 'EINVAL', { iommu: { enabled: false } }, undefined],
@@ -114,12 +132,16 @@ export const checkOrder: Subject = {
       ['7: no memory', 'ENOMEM', {}, 'allocation-failure'],
       ['8: PASID cannot be enabled', 'EINVAL', { iommu: { pasid: false } }, undefined],
     ] as const) {
-      test(`1.1/9: a probe runs check ${title} → ${code}`, { needs, machine: { ...widths(20, 20), ...machine } }, (world) => {
-        const [device] = world.devices();
-        using injection = kind === undefined ? undefined : world.machine.inject(kind, 1);
-        world.refused(code, () => probe(device));
-        expect(injection?.hits ?? 1).toBe(1);
-      });
+      test(
+        `1.1/9: a probe runs check ${title} → ${code}`,
+        { needs, machine: { ...widths(20, 20), ...machine } },
+        (world) => {
+          const [device] = world.devices();
+          using injection = kind === undefined ? undefined : world.machine.inject(kind, 1);
+          world.refused(code, () => probe(device));
+          expect(injection?.hits ?? 1).toBe(1);
+        },
+      );
     }
   },
 };

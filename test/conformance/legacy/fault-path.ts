@@ -10,7 +10,8 @@ import {
 } from 'intel-svm';
 import type { Process, RequestFields } from '../backend.js';
 import { widths } from '../machines.js';
-import type { Subject, World } from '../suite.js';
+import type { Subject } from '../suite.js';
+import type { World } from '../world.js';
 
 const SUCCESS = 0;
 const INVALID = 1;
@@ -140,14 +141,18 @@ export const faultPath: Subject = {
       expect(world.machine.iommu.stackOf(world.self)).toBe(before);
     });
 
-    test('8: with the switch stackGrowth off the stack does not grow → INVALID 1', {
-      machine: { ...widths(20, 20), svm: { stackGrowth: false } },
-    }, (world) => {
-      const { device, pasid } = bound(world);
-      const before = world.machine.iommu.stackOf(world.self);
-      expect(ask(world, device, { pasid, address: before - 0x8000n, write: true })).toEqual([INVALID]);
-      expect(world.machine.iommu.stackOf(world.self)).toBe(before);
-    });
+    test(
+      '8: with the switch stackGrowth off the stack does not grow → INVALID 1',
+      {
+        machine: { ...widths(20, 20), svm: { stackGrowth: false } },
+      },
+      (world) => {
+        const { device, pasid } = bound(world);
+        const before = world.machine.iommu.stackOf(world.self);
+        expect(ask(world, device, { pasid, address: before - 0x8000n, write: true })).toEqual([INVALID]);
+        expect(world.machine.iommu.stackOf(world.self)).toBe(before);
+      },
+    );
 
     for (const [asked, rights, request] of [
       ['write', { protection: 'read', executable: false }, { write: true }],
@@ -156,20 +161,28 @@ export const faultPath: Subject = {
       ['execute', { protection: 'read-write', executable: false }, { execute: true }],
       ['read and execute', { protection: 'read', executable: false }, { read: true, execute: true }],
     ] as const) {
-      test(`2.1/7: ${asked} on a mapping '${rights.protection}' that does not grant it → INVALID 1, with callback`, {}, (world) => {
-        const { device, pasid, calls } = bound(world);
-        const address = world.machine.iommu.map(world.self, world.self.pageSize, rights);
-        expect(ask(world, device, { pasid, address, ...request })).toEqual([INVALID]);
-        expect(calls).toMatchObject([{ address, response: INVALID }]);
-        expect(world.machine.iommu.access(device, pasid, address, false)).toBe('fault');
-      });
+      test(
+        `2.1/7: ${asked} on a mapping '${rights.protection}' that does not grant it → INVALID 1, with callback`,
+        {},
+        (world) => {
+          const { device, pasid, calls } = bound(world);
+          const address = world.machine.iommu.map(world.self, world.self.pageSize, rights);
+          expect(ask(world, device, { pasid, address, ...request })).toEqual([INVALID]);
+          expect(calls).toMatchObject([{ address, response: INVALID }]);
+          expect(world.machine.iommu.access(device, pasid, address, false)).toBe('fault');
+        },
+      );
     }
 
     for (const [asked, rights, request] of [
       ['read', { protection: 'read', executable: false }, { read: true }],
       ['write', { protection: 'read-write', executable: false }, { write: true }],
       ['execute', { protection: 'read', executable: true }, { execute: true }],
-      ['read, write and execute', { protection: 'read-write', executable: true }, { read: true, write: true, execute: true }],
+      [
+        'read, write and execute',
+        { protection: 'read-write', executable: true },
+        { read: true, write: true, execute: true },
+      ],
     ] as const) {
       test(`2.1/9: ${asked} where it is granted → SUCCESS 0, with callback, and the page is there`, {}, (world) => {
         const { device, pasid, calls } = bound(world);
@@ -183,23 +196,30 @@ export const faultPath: Subject = {
 
     test('2.1: a request with no right asked passes the check of rights and faults the page for read', {}, (world) => {
       const { device, pasid, calls } = bound(world);
-      const address = world.machine.iommu.map(world.self, world.self.pageSize, { protection: 'read', executable: false });
+      const address = world.machine.iommu.map(world.self, world.self.pageSize, {
+        protection: 'read',
+        executable: false,
+      });
       expect(ask(world, device, { pasid, address })).toEqual([SUCCESS]);
       expect(calls).toMatchObject([{ rwxp: 0, response: SUCCESS }]);
       expect(world.machine.iommu.access(device, pasid, address, false)).toBe('done');
     });
 
-    test('2.1/8: the write flag is only given if write was asked: a read request does not break copy-on-write', {}, (world) => {
-      const { device, pasid } = bound(world);
-      const { address, end } = unfaulted(world);
-      world.self.touch(address, 1, 'write');
-      world.fork(world.self);
-      expect(ask(world, device, { pasid, address, read: true })).toEqual([SUCCESS]);
-      expect(world.machine.iommu.access(device, pasid, address, true)).toBe('fault');
-      expect(ask(world, device, { pasid, address, write: true })).toEqual([SUCCESS]);
-      expect(world.machine.iommu.access(device, pasid, address, true)).toBe('done');
-      end();
-    });
+    test(
+      '2.1/8: the write flag is only given if write was asked: a read request does not break copy-on-write',
+      {},
+      (world) => {
+        const { device, pasid } = bound(world);
+        const { address, end } = unfaulted(world);
+        world.self.touch(address, 1, 'write');
+        world.fork(world.self);
+        expect(ask(world, device, { pasid, address, read: true })).toEqual([SUCCESS]);
+        expect(world.machine.iommu.access(device, pasid, address, true)).toBe('fault');
+        expect(ask(world, device, { pasid, address, write: true })).toEqual([SUCCESS]);
+        expect(world.machine.iommu.access(device, pasid, address, true)).toBe('done');
+        end();
+      },
+    );
 
     test('2.1 order 1 before 5: no PASID and a wild address → FAILURE, no callback', {}, (world) => {
       const { device, calls } = bound(world);
@@ -212,19 +232,24 @@ export const faultPath: Subject = {
       expect(ask(world, device, { pasid: pasid + 1, address: 2n ** 50n, read: true })).toEqual([FAILURE]);
     });
 
-    test('2.1: with LA57 57 bits are canonical: no VMA is there, and that is row 6', {
-      machine: { ...widths(20, 20), cpu: { la57: true } },
-    }, (world) => {
-      const { device, pasid, calls } = bound(world);
-      expect(ask(world, device, { pasid, address: 2n ** 48n, read: true })).toEqual([INVALID]);
-      expect(ask(world, device, { pasid, address: 2n ** 56n, read: true })).toEqual([INVALID]);
-      expect(calls).toHaveLength(2);
-    });
+    test(
+      '2.1: with LA57 57 bits are canonical: no VMA is there, and that is row 6',
+      {
+        machine: { ...widths(20, 20), cpu: { la57: true } },
+      },
+      (world) => {
+        const { device, pasid, calls } = bound(world);
+        expect(ask(world, device, { pasid, address: 2n ** 48n, read: true })).toEqual([INVALID]);
+        expect(ask(world, device, { pasid, address: 2n ** 56n, read: true })).toEqual([INVALID]);
+        expect(calls).toHaveLength(2);
+      },
+    );
 
     test('2.2: fault_cb is called once per request, successes included', {}, (world) => {
       const { device, pasid, calls } = bound(world);
       const { address, end } = unfaulted(world, 3);
-      for (let page = 0n; page < 3n; page += 1n) ask(world, device, { pasid, address: address + page * 0x1000n, write: true });
+      for (let page = 0n; page < 3n; page += 1n)
+        ask(world, device, { pasid, address: address + page * 0x1000n, write: true });
       expect(calls.map((call) => call.response)).toEqual([SUCCESS, SUCCESS, SUCCESS]);
       expect(calls.map((call) => call.address)).toEqual([address, address + 0x1000n, address + 0x2000n]);
       end();
@@ -240,18 +265,27 @@ export const faultPath: Subject = {
       end();
     });
 
-    test('2.2: quirk: the address is the page frame number, as in every version that had the callback', {
-      machine: { ...widths(20, 20), quirks: { faultAddressIsPageNumber: true } },
-    }, (world) => {
-      const { device, pasid, calls } = bound(world);
-      const { address, end } = unfaulted(world);
-      ask(world, device, { pasid, address, read: true });
-      expect(calls).toMatchObject([{ address: address >> 12n }]);
-      end();
-    });
+    test(
+      '2.2: quirk: the address is the page frame number, as in every version that had the callback',
+      {
+        machine: { ...widths(20, 20), quirks: { faultAddressIsPageNumber: true } },
+      },
+      (world) => {
+        const { device, pasid, calls } = bound(world);
+        const { address, end } = unfaulted(world);
+        ask(world, device, { pasid, address, read: true });
+        expect(calls).toMatchObject([{ address: address >> 12n }]);
+        end();
+      },
+    );
 
     for (let bits = 0; bits < 16; bits += 1) {
-      const request = { read: (bits & 8) !== 0, write: (bits & 4) !== 0, execute: (bits & 2) !== 0, privileged: (bits & 1) !== 0 };
+      const request = {
+        read: (bits & 8) !== 0,
+        write: (bits & 4) !== 0,
+        execute: (bits & 2) !== 0,
+        privileged: (bits & 1) !== 0,
+      };
       const asked = Object.entries(request).flatMap(([name, on]) => (on ? [name] : []));
       test(`2.2: rwxp of ${asked.join(', ') || 'nothing'} is ${bits}`, {}, (world) => {
         const { device, pasid, calls } = bound(world);
@@ -304,22 +338,28 @@ export const faultPath: Subject = {
       const { address, end } = unfaulted(world);
       const seen: string[] = [];
       const pasid = world.bind(device, {
-        ops: { faultCb: (_dev, requester) => void seen.push(world.machine.iommu.access(device, requester, address, true)) },
+        ops: {
+          faultCb: (_dev, requester) => void seen.push(world.machine.iommu.access(device, requester, address, true)),
+        },
       });
       ask(world, device, { pasid, address, write: true });
       expect(seen).toEqual(['done']);
       end();
     });
 
-    test('2.2: requests of a device that is not on the PASID’s list: faulted in and answered, no callback', {}, (world) => {
-      const { device, pasid, calls } = bound(world);
-      const [, stranger] = world.devices();
-      const { address, end } = unfaulted(world);
-      expect(ask(world, stranger, { pasid, address, write: true })).toEqual([SUCCESS]);
-      expect(calls).toEqual([]);
-      expect(world.machine.iommu.access(device, pasid, address, true)).toBe('done');
-      end();
-    });
+    test(
+      '2.2: requests of a device that is not on the PASID’s list: faulted in and answered, no callback',
+      {},
+      (world) => {
+        const { device, pasid, calls } = bound(world);
+        const [, stranger] = world.devices();
+        const { address, end } = unfaulted(world);
+        expect(ask(world, stranger, { pasid, address, write: true })).toEqual([SUCCESS]);
+        expect(calls).toEqual([]);
+        expect(world.machine.iommu.access(device, pasid, address, true)).toBe('done');
+        end();
+      },
+    );
 
     for (const [what, ops] of [
       ['NULL ops', null],
@@ -359,15 +399,19 @@ export const faultPath: Subject = {
       expect(theirs.calls).toMatchObject([{ pasid: theirs.pasid, dev: theirs.device }]);
     });
 
-    test('8: with the switch faultCallback off nothing is called', {
-      machine: { ...widths(20, 20), svm: { faultCallback: false } },
-    }, (world) => {
-      const { device, pasid, calls } = bound(world);
-      const { address, end } = unfaulted(world);
-      expect(ask(world, device, { pasid, address, read: true })).toEqual([SUCCESS]);
-      expect(calls).toEqual([]);
-      end();
-    });
+    test(
+      '8: with the switch faultCallback off nothing is called',
+      {
+        machine: { ...widths(20, 20), svm: { faultCallback: false } },
+      },
+      (world) => {
+        const { device, pasid, calls } = bound(world);
+        const { address, end } = unfaulted(world);
+        expect(ask(world, device, { pasid, address, read: true })).toEqual([SUCCESS]);
+        expect(calls).toEqual([]);
+        end();
+      },
+    );
 
     test('1.5: DMA after the owner’s exit hits a cleared entry: unrecoverable, no page request', {}, (world) => {
       const process = world.spawn();
@@ -379,17 +423,21 @@ export const faultPath: Subject = {
       expect(world.machine.counters()).toMatchObject({ dmaFaults: 1, pageRequests: 0 });
     });
 
-    test('1.1: quirk v4.19: DMA of a second device without its own entry is unrecoverable', {
-      machine: { ...widths(20, 20), quirks: { secondDeviceWithoutEntry: true } },
-    }, (world) => {
-      const [first, second] = world.devices();
-      const pasid = world.bind(first);
-      world.bind(second);
-      const buffer = world.self.alloc(world.self.pageSize);
-      expect(world.machine.iommu.access(first, pasid, buffer.address, true)).toBe('done');
-      expect(world.machine.iommu.access(second, pasid, buffer.address, true)).toBe('blocked');
-      world.self.free(buffer);
-    });
+    test(
+      '1.1: quirk v4.19: DMA of a second device without its own entry is unrecoverable',
+      {
+        machine: { ...widths(20, 20), quirks: { secondDeviceWithoutEntry: true } },
+      },
+      (world) => {
+        const [first, second] = world.devices();
+        const pasid = world.bind(first);
+        world.bind(second);
+        const buffer = world.self.alloc(world.self.pageSize);
+        expect(world.machine.iommu.access(first, pasid, buffer.address, true)).toBe('done');
+        expect(world.machine.iommu.access(second, pasid, buffer.address, true)).toBe('blocked');
+        world.self.free(buffer);
+      },
+    );
   },
 };
 
@@ -411,7 +459,13 @@ export const pageRequestRing: Subject = {
       const { device, pasid, calls } = bound(world);
       const { address, end } = unfaulted(world, 3);
       const answers = [0n, 1n, 2n].map((page) =>
-        world.machine.iommu.post(device, { pasid, address: address + page * 0x1000n, write: true, group: 5, lastInGroup: page === 2n }),
+        world.machine.iommu.post(device, {
+          pasid,
+          address: address + page * 0x1000n,
+          write: true,
+          group: 5,
+          lastInGroup: page === 2n,
+        }),
       );
       world.machine.settle();
       expect(answers).toEqual([[], [], [SUCCESS]]);
@@ -419,16 +473,20 @@ export const pageRequestRing: Subject = {
       end();
     });
 
-    test('2.3: v5.1 answers the last request’s own result: an earlier failure of the group is not remembered', {}, (world) => {
-      const { device, pasid, calls } = bound(world);
-      const { address, end } = unfaulted(world);
-      const bad = world.machine.iommu.post(device, { pasid, address: 0x1000n, read: true, lastInGroup: false });
-      const good = world.machine.iommu.post(device, { pasid, address, read: true });
-      world.machine.settle();
-      expect([bad, good]).toEqual([[], [SUCCESS]]);
-      expect(calls.map((call) => call.response)).toEqual([INVALID, SUCCESS]);
-      end();
-    });
+    test(
+      '2.3: v5.1 answers the last request’s own result: an earlier failure of the group is not remembered',
+      {},
+      (world) => {
+        const { device, pasid, calls } = bound(world);
+        const { address, end } = unfaulted(world);
+        const bad = world.machine.iommu.post(device, { pasid, address: 0x1000n, read: true, lastInGroup: false });
+        const good = world.machine.iommu.post(device, { pasid, address, read: true });
+        world.machine.settle();
+        expect([bad, good]).toEqual([[], [SUCCESS]]);
+        expect(calls.map((call) => call.response)).toEqual([INVALID, SUCCESS]);
+        end();
+      },
+    );
 
     test('2.3: private data asks for a response though the request is not the last', {}, (world) => {
       const { device, pasid } = bound(world);
@@ -438,20 +496,25 @@ export const pageRequestRing: Subject = {
       end();
     });
 
-    test('2.3: quirk of v5.1: a response for every request, last or not', {
-      machine: { ...widths(20, 20), quirks: { responseForEveryRequest: true } },
-    }, (world) => {
-      const { device, pasid } = bound(world);
-      const { address, end } = unfaulted(world);
-      expect(ask(world, device, { pasid, address, read: true, lastInGroup: false })).toEqual([SUCCESS]);
-      end();
-    });
+    test(
+      '2.3: quirk of v5.1: a response for every request, last or not',
+      {
+        machine: { ...widths(20, 20), quirks: { responseForEveryRequest: true } },
+      },
+      (world) => {
+        const { device, pasid } = bound(world);
+        const { address, end } = unfaulted(world);
+        expect(ask(world, device, { pasid, address, read: true, lastInGroup: false })).toEqual([SUCCESS]);
+        end();
+      },
+    );
 
     test('2.3: requests are served in the order of the ring', {}, (world) => {
       const { device, pasid, calls } = bound(world);
       const { address, end } = unfaulted(world, 10);
       const order = [7n, 0n, 9n, 3n, 3n, 1n];
-      for (const page of order) world.machine.iommu.post(device, { pasid, address: address + page * 0x1000n, read: true });
+      for (const page of order)
+        world.machine.iommu.post(device, { pasid, address: address + page * 0x1000n, read: true });
       world.machine.settle();
       expect(calls.map((call) => (call.address - address) / 0x1000n)).toEqual(order);
       end();
@@ -459,7 +522,9 @@ export const pageRequestRing: Subject = {
 
     test('2.3: the ring holds 128 requests', {}, (world) => {
       const { device, pasid, calls } = bound(world);
-      const answers = Array.from({ length: 128 }, () => world.machine.iommu.post(device, { pasid, address: 0x1000n, read: true }));
+      const answers = Array.from({ length: 128 }, () =>
+        world.machine.iommu.post(device, { pasid, address: 0x1000n, read: true }),
+      );
       world.machine.settle();
       expect(answers.flat()).toHaveLength(128);
       expect(calls).toHaveLength(128);
@@ -468,7 +533,9 @@ export const pageRequestRing: Subject = {
 
     test('2.3: the 129th is lost: no callback, no response', {}, (world) => {
       const { device, pasid, calls } = bound(world);
-      const answers = Array.from({ length: 129 }, () => world.machine.iommu.post(device, { pasid, address: 0x1000n, read: true }));
+      const answers = Array.from({ length: 129 }, () =>
+        world.machine.iommu.post(device, { pasid, address: 0x1000n, read: true }),
+      );
       world.machine.settle();
       expect(answers.map((responses) => responses.length)).toEqual([...Array.from({ length: 128 }, () => 1), 0]);
       expect(calls).toHaveLength(128);
@@ -477,9 +544,11 @@ export const pageRequestRing: Subject = {
 
     test('2.3: overflow is never cleared in v5.1: requests stop for good', {}, (world) => {
       const { device, pasid, calls } = bound(world);
-      for (let posted = 0; posted < 129; posted += 1) world.machine.iommu.post(device, { pasid, address: 0x1000n, read: true });
+      for (let posted = 0; posted < 129; posted += 1)
+        world.machine.iommu.post(device, { pasid, address: 0x1000n, read: true });
       world.machine.settle();
-      for (let later = 0; later < 3; later += 1) expect(ask(world, device, { pasid, address: 0x1000n, read: true })).toEqual([]);
+      for (let later = 0; later < 3; later += 1)
+        expect(ask(world, device, { pasid, address: 0x1000n, read: true })).toEqual([]);
       expect(calls).toHaveLength(128);
       expect(world.machine.counters()).toMatchObject({ lostPageRequests: 4 });
     });
@@ -494,27 +563,35 @@ export const pageRequestRing: Subject = {
       expect(world.machine.counters()).toMatchObject({ pageRequests: 0, lostPageRequests: 2 });
     });
 
-    test('8: with the switch to recovery, requests go on after an overflow', {
-      needs: ['injection'],
-      machine: { ...widths(20, 20), svm: { pageRequestOverflow: 'recovers' } },
-    }, (world) => {
-      const { device, pasid } = bound(world);
-      using overflow = world.machine.inject('page-request-overflow', 1);
-      expect(ask(world, device, { pasid, address: 0x1000n, read: true })).toEqual([]);
-      expect(overflow.hits).toBe(1);
-      expect(ask(world, device, { pasid, address: 0x1000n, read: true })).toEqual([INVALID]);
-      expect(world.machine.counters()).toMatchObject({ pageRequests: 1, lostPageRequests: 1 });
-    });
+    test(
+      '8: with the switch to recovery, requests go on after an overflow',
+      {
+        needs: ['injection'],
+        machine: { ...widths(20, 20), svm: { pageRequestOverflow: 'recovers' } },
+      },
+      (world) => {
+        const { device, pasid } = bound(world);
+        using overflow = world.machine.inject('page-request-overflow', 1);
+        expect(ask(world, device, { pasid, address: 0x1000n, read: true })).toEqual([]);
+        expect(overflow.hits).toBe(1);
+        expect(ask(world, device, { pasid, address: 0x1000n, read: true })).toEqual([INVALID]);
+        expect(world.machine.counters()).toMatchObject({ pageRequests: 1, lostPageRequests: 1 });
+      },
+    );
 
-    test('1.3: nothing waits for requests in flight: served after the unbind, they are answered FAILURE', {}, (world) => {
-      const { device, pasid, calls } = bound(world);
-      const { address, end } = unfaulted(world);
-      const responses = world.machine.iommu.post(device, { pasid, address, read: true });
-      world.unbind(device, pasid);
-      world.machine.settle();
-      expect(responses).toEqual([FAILURE]);
-      expect(calls).toEqual([]);
-      end();
-    });
+    test(
+      '1.3: nothing waits for requests in flight: served after the unbind, they are answered FAILURE',
+      {},
+      (world) => {
+        const { device, pasid, calls } = bound(world);
+        const { address, end } = unfaulted(world);
+        const responses = world.machine.iommu.post(device, { pasid, address, read: true });
+        world.unbind(device, pasid);
+        world.machine.settle();
+        expect(responses).toEqual([FAILURE]);
+        expect(calls).toEqual([]);
+        end();
+      },
+    );
   },
 };

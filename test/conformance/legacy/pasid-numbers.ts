@@ -1,13 +1,14 @@
 import { expect } from 'vitest';
 import { SVM_FLAG_PRIVATE_PASID, SVM_FLAG_SUPERVISOR_MODE } from 'intel-svm';
 import { widths } from '../machines.js';
-import type { Subject, World } from '../suite.js';
+import type { Subject } from '../suite.js';
+import type { World } from '../world.js';
 
 const PRIVATE = { flags: SVM_FLAG_PRIVATE_PASID };
 
 /** Binds privately until no number is left. @returns the numbers */
 function exhaust(world: World, index: number): number[] {
-  const device = world.devices()[index] ?? expect.fail('no such device');
+  const device = world.device(index);
   const pasids: number[] = [];
   for (;;) {
     try {
@@ -73,38 +74,58 @@ export const pasidNumbers: Subject = {
 
     for (const bits of [2, 3, 4, 5]) {
       const last = 2 ** bits - 2;
-      test(`1.2: v5.1 ends at max - 2: a device of ${bits} bits gets 1 … ${last}`, { machine: widths(20, bits) }, (world) => {
-        expect(exhaust(world, 1)).toEqual(upTo(last));
-      });
+      test(
+        `1.2: v5.1 ends at max - 2: a device of ${bits} bits gets 1 … ${last}`,
+        { machine: widths(20, bits) },
+        (world) => {
+          expect(exhaust(world, 1)).toEqual(upTo(last));
+        },
+      );
     }
 
     test('1.2: a device of one bit gets no number at all in v5.1', { machine: widths(20, 1) }, (world) => {
       expect(exhaust(world, 1)).toEqual([]);
     });
 
-    test('1.2: 5.4.y ends at max - 1: a device of 4 bits gets 1 … 15', { machine: { ...widths(20, 4), svm: { allocationEnd: -1 } } }, (world) => {
-      expect(exhaust(world, 1)).toEqual(upTo(15));
-    });
+    test(
+      '1.2: 5.4.y ends at max - 1: a device of 4 bits gets 1 … 15',
+      { machine: { ...widths(20, 4), svm: { allocationEnd: -1 } } },
+      (world) => {
+        expect(exhaust(world, 1)).toEqual(upTo(15));
+      },
+    );
 
-    test('1.2: the IOMMU’s width limits a wider device', { machine: { ...widths(20, 20), iommu: { pasidBits: 4 } } }, (world) => {
-      expect(exhaust(world, 0)).toEqual(upTo(14));
-    });
+    test(
+      '1.2: the IOMMU’s width limits a wider device',
+      { machine: { ...widths(20, 20), iommu: { pasidBits: 4 } } },
+      (world) => {
+        expect(exhaust(world, 0)).toEqual(upTo(14));
+      },
+    );
 
-    test('1.2: a narrower device limits the IOMMU', { machine: { ...widths(3, 20), iommu: { pasidBits: 4 } } }, (world) => {
-      expect(exhaust(world, 0)).toEqual(upTo(6));
-      const [, wide] = world.devices();
-      expect(world.bind(wide, PRIVATE)).toBe(7);
-    });
+    test(
+      '1.2: a narrower device limits the IOMMU',
+      { machine: { ...widths(3, 20), iommu: { pasidBits: 4 } } },
+      (world) => {
+        expect(exhaust(world, 0)).toEqual(upTo(6));
+        const [, wide] = world.devices();
+        expect(world.bind(wide, PRIVATE)).toBe(7);
+      },
+    );
 
-    test('1.1/10: numbers held through a wide device are missing on a narrow one', { machine: widths(20, 2) }, (world) => {
-      const [wide, narrow] = world.devices();
-      expect(world.bind(wide, PRIVATE)).toBe(1);
-      expect(world.bind(wide, PRIVATE)).toBe(2);
-      world.refused('ENOSPC', () => world.bind(narrow, PRIVATE), { enabled: narrow });
-      expect(world.bind(wide, PRIVATE)).toBe(3);
-      world.unbind(wide, 2);
-      expect(world.bind(narrow, PRIVATE)).toBe(2);
-    });
+    test(
+      '1.1/10: numbers held through a wide device are missing on a narrow one',
+      { machine: widths(20, 2) },
+      (world) => {
+        const [wide, narrow] = world.devices();
+        expect(world.bind(wide, PRIVATE)).toBe(1);
+        expect(world.bind(wide, PRIVATE)).toBe(2);
+        world.refused('ENOSPC', () => world.bind(narrow, PRIVATE), { enabled: narrow });
+        expect(world.bind(wide, PRIVATE)).toBe(3);
+        world.unbind(wide, 2);
+        expect(world.bind(narrow, PRIVATE)).toBe(2);
+      },
+    );
 
     test('1.1/10: exhausted for private binds, still open for those that join', { machine: widths(20, 2) }, (world) => {
       const [wide, narrow] = world.devices();

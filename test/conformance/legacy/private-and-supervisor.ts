@@ -167,13 +167,17 @@ export const privateAndSupervisor: Subject = {
       expect(world.bind(theirs, SUPERVISOR)).not.toBe(own);
     });
 
-    test('1.1/4: SUPERVISOR_MODE on an IOMMU without SRS → EINVAL, before PASID is switched on', { machine: NO_SRS }, (world) => {
-      const [device] = world.devices();
-      expect(world.refused('EINVAL', () => world.bind(device, SUPERVISOR))).toMatchObject({
-        syscall: 'bind_mm',
-        path: device.path,
-      });
-    });
+    test(
+      '1.1/4: SUPERVISOR_MODE on an IOMMU without SRS → EINVAL, before PASID is switched on',
+      { machine: NO_SRS },
+      (world) => {
+        const [device] = world.devices();
+        expect(world.refused('EINVAL', () => world.bind(device, SUPERVISOR))).toMatchObject({
+          syscall: 'bind_mm',
+          path: device.path,
+        });
+      },
+    );
 
     test('1.1/4: with PRIVATE_PASID as well → EINVAL all the same', { machine: NO_SRS }, (world) => {
       const [device] = world.devices();

@@ -1,5 +1,13 @@
 import { expect } from 'vitest';
-import { SVM_FLAG_PRIVATE_PASID, SVM_FLAG_SUPERVISOR_MODE, available, bindMm, isPasidValid, probe, unbindMm } from 'intel-svm';
+import {
+  SVM_FLAG_PRIVATE_PASID,
+  SVM_FLAG_SUPERVISOR_MODE,
+  available,
+  bindMm,
+  isPasidValid,
+  probe,
+  unbindMm,
+} from 'intel-svm';
 import { dsa, widths } from '../machines.js';
 import type { MachineOptions } from '../backend.js';
 import type { Subject } from '../suite.js';
@@ -30,14 +38,22 @@ export const stubs: Subject = {
       }
     });
 
-    test('1.6: the stub looks at nothing: ENOSYS on devices that could not be bound anyway', { machine: OFF_AND_BARE }, (world) => {
-      for (const device of world.devices()) world.refused('ENOSYS', () => bindMm(device));
-    });
+    test(
+      '1.6: the stub looks at nothing: ENOSYS on devices that could not be bound anyway',
+      { machine: OFF_AND_BARE },
+      (world) => {
+        for (const device of world.devices()) world.refused('ENOSYS', () => bindMm(device));
+      },
+    );
 
     test('1.6: probe → ENOSYS, and enables nothing', { machine: OFF }, (world) => {
       const [device] = world.devices();
       world.refused('ENOSYS', () => probe(device));
-      expect(world.machine.deviceState(device)).toMatchObject({ pasidEnabled: false, atsEnabled: false, priEnabled: false });
+      expect(world.machine.deviceState(device)).toMatchObject({
+        pasidEnabled: false,
+        atsEnabled: false,
+        priEnabled: false,
+      });
     });
 
     test('1.6: intel_svm_available() → 0', { machine: OFF }, (world) => {

@@ -60,11 +60,15 @@ export const unbindAndValidity: Subject = {
       expect(world.held()).toMatchObject({ pasids: 0 });
     });
 
-    test('1.3: unbind through a device without IOMMU → EINVAL', { machine: { devices: [dsa(0), dsa(1, { iommu: false })] } }, (world) => {
-      const [covered, bare] = world.devices();
-      const pasid = world.bind(covered);
-      world.refused('EINVAL', () => world.unbind(bare, pasid));
-    });
+    test(
+      '1.3: unbind through a device without IOMMU → EINVAL',
+      { machine: { devices: [dsa(0), dsa(1, { iommu: false })] } },
+      (world) => {
+        const [covered, bare] = world.devices();
+        const pasid = world.bind(covered);
+        world.refused('EINVAL', () => world.unbind(bare, pasid));
+      },
+    );
 
     test('1.3: unbind while DMA remapping is off → EINVAL', { needs: ['injection'] }, (world) => {
       const [device] = world.devices();
@@ -75,27 +79,39 @@ export const unbindAndValidity: Subject = {
       expect(isPasidValid(device, pasid)).toBe(true);
     });
 
-    test('1.4: validity through a device without IOMMU → EINVAL, though the number is allocated', {
-      machine: { devices: [dsa(0), dsa(1, { iommu: false })] },
-    }, (world) => {
-      const [covered, bare] = world.devices();
-      const pasid = world.bind(covered);
-      world.refused('EINVAL', () => isPasidValid(bare, pasid));
-      expect(isPasidValid(covered, pasid)).toBe(true);
-    });
+    test(
+      '1.4: validity through a device without IOMMU → EINVAL, though the number is allocated',
+      {
+        machine: { devices: [dsa(0), dsa(1, { iommu: false })] },
+      },
+      (world) => {
+        const [covered, bare] = world.devices();
+        const pasid = world.bind(covered);
+        world.refused('EINVAL', () => isPasidValid(bare, pasid));
+        expect(isPasidValid(covered, pasid)).toBe(true);
+      },
+    );
 
-    test('1.4: with DMA remapping off → EINVAL for every number', { machine: { ...widths(20, 20), iommu: { enabled: false } } }, (world) => {
-      for (const device of world.devices()) {
-        for (const pasid of [0, 1, 2]) world.refused('EINVAL', () => isPasidValid(device, pasid));
-      }
-    });
+    test(
+      '1.4: with DMA remapping off → EINVAL for every number',
+      { machine: { ...widths(20, 20), iommu: { enabled: false } } },
+      (world) => {
+        for (const device of world.devices()) {
+          for (const pasid of [0, 1, 2]) world.refused('EINVAL', () => isPasidValid(device, pasid));
+        }
+      },
+    );
 
-    test('1.4: trap: a device that cannot do PASID at all answers for others: it only has to have an IOMMU', { machine: widths(20, 0) }, (world) => {
-      const [able, unable] = world.devices();
-      const pasid = world.bind(able);
-      expect(isPasidValid(unable, pasid)).toBe(true);
-      world.refused('EINVAL', () => isPasidValid(unable, pasid + 1));
-    });
+    test(
+      '1.4: trap: a device that cannot do PASID at all answers for others: it only has to have an IOMMU',
+      { machine: widths(20, 0) },
+      (world) => {
+        const [able, unable] = world.devices();
+        const pasid = world.bind(able);
+        expect(isPasidValid(unable, pasid)).toBe(true);
+        world.refused('EINVAL', () => isPasidValid(unable, pasid + 1));
+      },
+    );
 
     test('1.4: trap: any process may ask for any PASID', {}, (world) => {
       const [device] = world.devices();

@@ -8,17 +8,20 @@ import {
   isPasidValid,
   probe,
   unbindMm,
-  type BindOptions,
-  type SvmDevice,
 } from 'intel-svm';
 import type { MemoryView } from '../../../lib/kernel.js';
 import type { Subject } from '../suite.js';
 
 const show = (value: unknown): string =>
-  typeof value === 'string' ? `'${value}'` : typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value);
+  typeof value === 'string'
+    ? `'${value}'`
+    : typeof value === 'object' && value !== null
+      ? JSON.stringify(value)
+      : String(value);
 
-/** A value of the wrong type, past the compiler. */
-const wrong = <T>(value: unknown): T => value as T;
+/** Calls with arguments that the compiler would refuse. */
+const misuse = (target: (...values: never[]) => unknown, ...values: unknown[]): unknown =>
+  Reflect.apply(target, undefined, values);
 
 const NO_DEVICES = [undefined, null, 0, '/dev/dsa/wq0.0', {}, []];
 const NO_OPTIONS = [null, 0, 'ops', true];
@@ -42,9 +45,15 @@ function detachedView(): Uint8Array {
 }
 
 /** lib.es2024 declares these constructors' second parameter; the package's target does not. */
-const resizable = (): ArrayBuffer => Reflect.construct(ArrayBuffer, [64, { maxByteLength: 128 }]) as ArrayBuffer;
-const growable = (): SharedArrayBuffer =>
-  Reflect.construct(SharedArrayBuffer, [64, { maxByteLength: 128 }]) as SharedArrayBuffer;
+function resizable(): ArrayBuffer {
+  const buffer: unknown = Reflect.construct(ArrayBuffer, [64, { maxByteLength: 128 }]);
+  return buffer instanceof ArrayBuffer ? buffer : new ArrayBuffer(0);
+}
+
+function growable(): SharedArrayBuffer {
+  const buffer: unknown = Reflect.construct(SharedArrayBuffer, [64, { maxByteLength: 128 }]);
+  return buffer instanceof SharedArrayBuffer ? buffer : new SharedArrayBuffer(0);
+}
 
 const UNSTEADY: readonly [string, () => MemoryView][] = [
   ['a detached ArrayBuffer', transferred],
@@ -60,16 +69,8 @@ export const badInput: Subject = {
   register(test) {
     for (const value of NO_DEVICES) {
       test(`${show(value)} is no device: ERR_INVALID_ARG_TYPE from all six functions`, {}, (world) => {
-        const device = wrong<SvmDevice>(value);
-        for (const call of [
-          () => bindMm(device),
-          () => unbindMm(device, 1),
-          () => isPasidValid(device, 1),
-          () => available(device),
-          () => probe(device),
-          () => hardwarePasid(device, 1),
-        ]) {
-          world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', call);
+        for (const function_ of [bindMm, unbindMm, isPasidValid, available, probe, hardwarePasid]) {
+          world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse(function_, value, 1));
         }
       });
     }
@@ -77,17 +78,17 @@ export const badInput: Subject = {
     for (const value of NO_OPTIONS) {
       test(`${show(value)} is no options object: ERR_INVALID_ARG_TYPE`, {}, (world) => {
         const [device] = world.devices();
-        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => bindMm(device, wrong<BindOptions>(value)));
-        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => probe(device, wrong<BindOptions>(value)));
-        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => device.bind(wrong<BindOptions>(value)));
+        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse(bindMm, device, value));
+        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse(probe, device, value));
+        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse((options: never) => device.bind(options), value));
       });
     }
 
     for (const value of NO_FLAGS_BY_TYPE) {
       test(`flags ${show(value)}: ERR_INVALID_ARG_TYPE`, {}, (world) => {
         const [device] = world.devices();
-        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => bindMm(device, { flags: wrong<number>(value) }));
-        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => probe(device, { flags: wrong<number>(value) }));
+        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse(bindMm, device, { flags: value }));
+        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse(probe, device, { flags: value }));
       });
     }
 
@@ -109,15 +110,14 @@ export const badInput: Subject = {
     for (const value of NO_OPS) {
       test(`ops ${show(value)}: ERR_INVALID_ARG_TYPE`, {}, (world) => {
         const [device] = world.devices();
-        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => bindMm(device, wrong<BindOptions>({ ops: value })));
+        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse(bindMm, device, { ops: value }));
       });
     }
 
     for (const value of NO_CALLBACKS) {
       test(`ops with faultCb ${show(value)}: ERR_INVALID_ARG_TYPE`, {}, (world) => {
         const [device] = world.devices();
-        const options = wrong<BindOptions>({ ops: { faultCb: value } });
-        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => bindMm(device, options));
+        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse(bindMm, device, { ops: { faultCb: value } }));
       });
     }
 
@@ -133,7 +133,7 @@ export const badInput: Subject = {
         const [device] = world.devices();
         world.bind(device);
         for (const call of [unbindMm, isPasidValid, hardwarePasid]) {
-          world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => call(device, wrong<number>(value)));
+          world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse(call, device, value));
         }
       });
     }
@@ -158,9 +158,9 @@ export const badInput: Subject = {
 
     for (const value of [null, undefined, 'text', 64, [1, 2, 3], {}]) {
       test(`${show(value)} is no memory: ERR_INVALID_ARG_TYPE`, {}, (world) => {
-        const view = wrong<MemoryView>(value);
-        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => world.self.addressOf(view));
-        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => world.self.pin(view));
+        const { self } = world;
+        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse((view: never) => self.addressOf(view), value));
+        world.misused(TypeError, 'ERR_INVALID_ARG_TYPE', () => misuse((view: never) => self.pin(view), value));
       });
     }
   },

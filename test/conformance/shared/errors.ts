@@ -6,21 +6,25 @@ import type { Subject } from '../suite.js';
 export const errors: Subject = {
   title: 'errors',
   register(test) {
-    test('EBUSY: code, negative errno, call, path, a hint that says what to do, a message with all of it', {}, (world) => {
-      const [device] = world.devices();
-      world.bind(device, { ops: {} });
-      const error = world.refused('EBUSY', () => world.bind(device, { ops: {} }));
-      expect(error).toBeInstanceOf(Error);
-      expect(error).toMatchObject({
-        name: 'SvmError',
-        code: 'EBUSY',
-        errno: -16,
-        syscall: 'bind_mm',
-        path: device.path,
-        hint: expect.stringContaining('unbind first'),
-        message: `EBUSY: device or resource busy, bind_mm '${device.path}'`,
-      });
-    });
+    test(
+      'EBUSY: code, negative errno, call, path, a hint that says what to do, a message with all of it',
+      {},
+      (world) => {
+        const [device] = world.devices();
+        world.bind(device, { ops: {} });
+        const error = world.refused('EBUSY', () => world.bind(device, { ops: {} }));
+        expect(error).toBeInstanceOf(Error);
+        expect(error).toMatchObject({
+          name: 'SvmError',
+          code: 'EBUSY',
+          errno: -16,
+          syscall: 'bind_mm',
+          path: device.path,
+          hint: expect.stringContaining('unbind first'),
+          message: `EBUSY: device or resource busy, bind_mm '${device.path}'`,
+        });
+      },
+    );
 
     test('EINVAL of unbind: the call by its name in the header, and a hint', {}, (world) => {
       const [device] = world.devices();

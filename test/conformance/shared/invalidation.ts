@@ -1,7 +1,8 @@
 import { expect } from 'vitest';
 import type { SvmDevice } from 'intel-svm';
 import type { DmaBuffer } from '../../../lib/kernel.js';
-import type { Subject, World } from '../suite.js';
+import type { Subject } from '../suite.js';
+import type { World } from '../world.js';
 
 /** What ends a translation, and which access is refused after it. */
 interface Ending {
@@ -48,18 +49,22 @@ export const invalidation: Subject = {
         free(world, buffer);
       });
 
-      test(`after ${what} without invalidation the stale translation is used, and counted`, { needs: ['injection'] }, (world) => {
-        const { device, pasid, buffer } = warm(world);
-        const { address } = buffer;
-        {
-          using missing = world.machine.inject('missing-invalidation');
-          end(world, buffer);
-          expect(missing.hits).toBeGreaterThan(0);
-        }
-        expect(world.machine.iommu.access(device, pasid, address, write)).toBe('done');
-        expect(world.machine.counters()).toMatchObject({ staleTranslations: 1 });
-        free(world, buffer);
-      });
+      test(
+        `after ${what} without invalidation the stale translation is used, and counted`,
+        { needs: ['injection'] },
+        (world) => {
+          const { device, pasid, buffer } = warm(world);
+          const { address } = buffer;
+          {
+            using missing = world.machine.inject('missing-invalidation');
+            end(world, buffer);
+            expect(missing.hits).toBeGreaterThan(0);
+          }
+          expect(world.machine.iommu.access(device, pasid, address, write)).toBe('done');
+          expect(world.machine.counters()).toMatchObject({ staleTranslations: 1 });
+          free(world, buffer);
+        },
+      );
     }
 
     test('a fork leaves reads alone: the pages are still there', {}, (world) => {
@@ -93,15 +98,19 @@ export const invalidation: Subject = {
       expect(world.machine.counters()).toMatchObject({ staleTranslations: 0 });
     });
 
-    test('1.3: the last unbind flushes IOTLB and device TLB: DMA is blocked, and the next owner of the number starts clean', {}, (world) => {
-      const { device, pasid, buffer } = warm(world);
-      const { address } = buffer;
-      world.unbind(device, pasid);
-      expect(world.machine.counters()).toMatchObject({ iotlbEntries: 0 });
-      expect(world.machine.iommu.access(device, pasid, address, true)).toBe('blocked');
-      expect(world.machine.counters()).toMatchObject({ dmaFaults: 1, staleTranslations: 0 });
-      free(world, buffer);
-    });
+    test(
+      '1.3: the last unbind flushes IOTLB and device TLB: DMA is blocked, and the next owner of the number starts clean',
+      {},
+      (world) => {
+        const { device, pasid, buffer } = warm(world);
+        const { address } = buffer;
+        world.unbind(device, pasid);
+        expect(world.machine.counters()).toMatchObject({ iotlbEntries: 0 });
+        expect(world.machine.iommu.access(device, pasid, address, true)).toBe('blocked');
+        expect(world.machine.counters()).toMatchObject({ dmaFaults: 1, staleTranslations: 0 });
+        free(world, buffer);
+      },
+    );
 
     test('1.5: exit flushes before the page tables go: no stale use, DMA is blocked', {}, (world) => {
       const process = world.spawn();

@@ -47,32 +47,40 @@ export const probing: Subject = {
       world.expectHeld({ bindings: 0, openFiles: 0 });
     });
 
-    test('1.1/1: available() is false on a device that no IOMMU covers, and says so quietly', {
-      machine: {
-        devices: [
-          { type: 'dsa', bdf: '0000:6a:01.0', workQueues: [{ mode: 'dedicated', size: 16 }] },
-          { type: 'dsa', bdf: '0000:6f:01.0', iommu: false, workQueues: [{ mode: 'dedicated', size: 16 }] },
-        ],
+    test(
+      '1.1/1: available() is false on a device that no IOMMU covers, and says so quietly',
+      {
+        machine: {
+          devices: [
+            { type: 'dsa', bdf: '0000:6a:01.0', workQueues: [{ mode: 'dedicated', size: 16 }] },
+            { type: 'dsa', bdf: '0000:6f:01.0', iommu: false, workQueues: [{ mode: 'dedicated', size: 16 }] },
+          ],
+        },
       },
-    }, (world) => {
-      const [covered, bare] = world.devices();
-      expect(available(bare)).toBe(false);
-      expect(available(covered)).toBe(true);
-      world.expectHeld({ bindings: 0, openFiles: 0 });
-    });
+      (world) => {
+        const [covered, bare] = world.devices();
+        expect(available(bare)).toBe(false);
+        expect(available(covered)).toBe(true);
+        world.expectHeld({ bindings: 0, openFiles: 0 });
+      },
+    );
 
-    test('1.1/2: available() is false on a device without a PASID capability', {
-      machine: {
-        devices: [
-          { type: 'dsa', bdf: '0000:6a:01.0', workQueues: [{ mode: 'dedicated', size: 16 }] },
-          { type: 'dsa', bdf: '0000:6f:01.0', pasidBits: 0, workQueues: [{ mode: 'dedicated', size: 16 }] },
-        ],
+    test(
+      '1.1/2: available() is false on a device without a PASID capability',
+      {
+        machine: {
+          devices: [
+            { type: 'dsa', bdf: '0000:6a:01.0', workQueues: [{ mode: 'dedicated', size: 16 }] },
+            { type: 'dsa', bdf: '0000:6f:01.0', pasidBits: 0, workQueues: [{ mode: 'dedicated', size: 16 }] },
+          ],
+        },
       },
-    }, (world) => {
-      const [able, unable] = world.devices();
-      expect(available(unable)).toBe(false);
-      expect(available(able)).toBe(true);
-      world.expectHeld({ bindings: 0, openFiles: 0 });
-    });
+      (world) => {
+        const [able, unable] = world.devices();
+        expect(available(unable)).toBe(false);
+        expect(available(able)).toBe(true);
+        world.expectHeld({ bindings: 0, openFiles: 0 });
+      },
+    );
   },
 };

@@ -85,17 +85,21 @@ export const unbind: Subject = {
       expect(world.bind(first)).toBe(pasid);
     });
 
-    test('1.3: the entry goes when the last unbind comes in any order of devices', { needs: ['device-state'] }, (world) => {
-      const [first, second] = world.devices();
-      const pasid = world.bind(first);
-      world.bind(second);
-      world.bind(first);
-      world.unbind(second, pasid);
-      world.unbind(first, pasid);
-      world.unbind(first, pasid);
-      expect(world.machine.deviceState(first).pasidTable).toEqual([]);
-      expect(world.machine.deviceState(second).pasidTable).toEqual([]);
-      world.expectHeld({ bindings: 0 });
-    });
+    test(
+      '1.3: the entry goes when the last unbind comes in any order of devices',
+      { needs: ['device-state'] },
+      (world) => {
+        const [first, second] = world.devices();
+        const pasid = world.bind(first);
+        world.bind(second);
+        world.bind(first);
+        world.unbind(second, pasid);
+        world.unbind(first, pasid);
+        world.unbind(first, pasid);
+        expect(world.machine.deviceState(first).pasidTable).toEqual([]);
+        expect(world.machine.deviceState(second).pasidTable).toEqual([]);
+        world.expectHeld({ bindings: 0 });
+      },
+    );
   },
 };

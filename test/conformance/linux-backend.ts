@@ -1,0 +1,94 @@
+import { SvmError, connect, type SvmDevice } from 'intel-svm';
+import { readFileSync } from 'node:fs';
+import type { Kernel } from '../../lib/kernel.js';
+import type { Backend, Feature, Machine, Process } from './backend.js';
+
+const CAP_SYS_RAWIO = 17n;
+
+/**
+ * The kernel of this machine, as a backend of the suite: one process, one DSA with a dedicated and a shared work queue that
+ * nobody else uses.
+ * @throws SvmError ENODEV where there is none
+ */
+export async function linuxBackend(): Promise<Backend> {
+  const { kernel, devices } = await connect({ backend: 'linux' });
+  const mode = (device: SvmDevice): string => kernel.sysfs.read(`${device.sysfs}/mode`);
+  const found = devices().filter(({ type }) => type === 'dsa');
+  const dedicated = found.find((device) => mode(device) === 'dedicated');
+  const shared = found.find((device) => mode(device) === 'shared');
+  if (dedicated === undefined || shared === undefined) {
+    throw new Error('the suite needs an enabled dedicated and an enabled shared work queue of type "user"');
+  }
+  const self = processOf(kernel, [dedicated, shared]);
+  return {
+    name: 'linux',
+    semantics: 'modern',
+    features: featuresOf(kernel, dedicated, shared),
+    machine: () => machineOf(self),
+  };
+}
+
+function featuresOf(kernel: Kernel, dedicated: SvmDevice, shared: SvmDevice): ReadonlySet<Feature> {
+  const blocks = kernel.sysfs.read(`${dedicated.sysfs}/block_on_fault`) === '1';
+  const features = new Set<Feature>(['accelerator', blocks ? 'block-on-fault' : 'no-block-on-fault']);
+  const version = kernel.sysfs.read(`/sys/bus/dsa/devices/${dedicated.accelerator}/version`);
+  if (version === '0x100') features.add('version-0x100');
+  features.add(mayMapPortals() ? 'portal' : 'no-portal');
+  if (features.has('portal') && executesEnqcmd(kernel, shared)) features.add('enqcmd');
+  return features;
+}
+
+function mayMapPortals(): boolean {
+  const effective = /^CapEff:\s*([\da-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  return ((BigInt(`0x${effective}`) >> CAP_SYS_RAWIO) & 1n) === 1n;
+}
+
+function executesEnqcmd(kernel: Kernel, shared: SvmDevice): boolean {
+  const fd = kernel.open(shared.path);
+  const portal = kernel.mmap(fd, kernel.pageSize);
+  const ring = kernel.alloc(64);
+  try {
+    kernel.submitter(portal, 'enqcmd', ring);
+    return true;
+  } catch (error) {
+    if (error instanceof SvmError && error.code === 'ENOSYS') return false;
+    throw error;
+  } finally {
+    kernel.munmap(portal);
+    kernel.close(fd);
+    kernel.free(ring);
+  }
+}
+
+function absent(feature: Feature): never {
+  throw new Error(`a case that uses this must need '${feature}'`);
+}
+
+/** This process; what it cannot do to itself is behind features that this backend does not declare. */
+function processOf(kernel: Kernel, devices: SvmDevice[]): Process {
+  return Object.assign(kernel, {
+    alive: true,
+    devices: () => devices,
+    exit: () => absent('processes'),
+    exec: () => absent('processes'),
+    fork: () => absent('processes'),
+    enableLam: () => absent('lam'),
+    forceTaggedSva: () => absent('lam'),
+    evict: () => absent('reclaim'),
+  });
+}
+
+function machineOf(self: Process): Machine {
+  return {
+    self,
+    spawn: () => absent('processes'),
+    kernelThread: () => absent('processes'),
+    counters: () => absent('counters'),
+    deviceState: () => absent('device-state'),
+    inject: () => absent('injection'),
+    get iommu(): never {
+      return absent('iommu-access');
+    },
+    settle: () => {},
+  };
+}
