@@ -1,12 +1,14 @@
 /**
  * Builds the addon from native/sources.txt, and only when a source is newer than what is built.
  *
- *   node native/build.mjs [--cmake] [--debug] [--if-possible] [--warn-only]
+ *   node native/build.mjs [--cmake] [--debug] [--sanitize=KIND] [--if-possible] [--warn-only]
  *
  * (default)      node-gyp, into build/Release, where the loader looks first.
  * --cmake        cmake-js, into build-cmake/build/Release. To run on that build, set INTEL_SVM_PREBUILD to the absolute
  *                path of build-cmake.
  * --debug        unoptimised, into Debug instead of Release. Removes the Release build, which would be loaded before it.
+ * --sanitize     address,undefined or thread: cmake-js with GCC's sanitizers, into build-asan or build-tsan, to be used as
+ *                build-cmake is. Only for a Node that is started with the sanitizer's runtime in LD_PRELOAD.
  * --if-possible  Where this machine has no compiler, make or Python: says so in one line and succeeds.
  * --warn-only    Where it has them and the build fails: prints what the compiler said and succeeds.
  *
@@ -23,7 +25,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, relative } from 'node:path';
+import { dirname, isAbsolute, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -45,13 +47,25 @@ const { values: options } = parseArgs({
   options: {
     cmake: { type: 'boolean', default: false },
     debug: { type: 'boolean', default: false },
+    sanitize: { type: 'string' },
     'if-possible': { type: 'boolean', default: false },
     'warn-only': { type: 'boolean', default: false },
   },
 });
 
+/** What differs between the sanitizers: the folder, the runtime's file, and what lets a Node that has none load the addon. */
+const SANITIZERS = {
+  'address,undefined': { directory: 'build-asan', library: 'libasan.so', env: { ASAN_OPTIONS: 'detect_leaks=0' } },
+  thread: { directory: 'build-tsan', library: 'libtsan.so', env: { TSAN_OPTIONS: 'ignore_noninstrumented_modules=1' } },
+};
+const sanitizer = Object.entries(SANITIZERS).find(([name]) => name === options.sanitize)?.[1];
+if (options.sanitize !== undefined && sanitizer === undefined) {
+  throw new TypeError(`--sanitize is ${Object.keys(SANITIZERS).join(' or ')}, not ${options.sanitize}`);
+}
+
+const cmake = options.cmake || sanitizer !== undefined;
 const configuration = options.debug ? 'Debug' : 'Release';
-const outDir = join(root, options.cmake ? 'build-cmake/build' : 'build');
+const outDir = join(root, cmake ? `${sanitizer?.directory ?? 'build-cmake'}/build` : 'build');
 const output = join(outDir, configuration, 'intel_svm.node');
 const recordFile = join(root, 'build/native-unavailable.json');
 
@@ -67,7 +81,7 @@ function say(line) {
 function newestInput() {
   const native = readdirSync(join(root, 'native'), { recursive: true, encoding: 'utf8' });
   const files = [
-    join(root, options.cmake ? 'CMakeLists.txt' : 'binding.gyp'),
+    join(root, cmake ? 'CMakeLists.txt' : 'binding.gyp'),
     join(root, 'package.json'),
     ...native.map((file) => join(root, 'native', file)),
     ...[resolve('node-addon-api/package.json')].filter((file) => file !== undefined),
@@ -148,7 +162,7 @@ function plan() {
     ['-std=c++17', '-fsyntax-only', '-x', 'c++', '-'],
     '#include <string_view>\n',
   );
-  const builders = options.cmake
+  const builders = cmake
     ? [findTool('CMake', ['cmake'], ['--version']), findTool('make or ninja', ['make', 'ninja'], ['--version'])]
     : [
         findTool('make', [env['MAKE'] ?? 'make'], ['--version']),
@@ -162,19 +176,38 @@ function plan() {
   const node = findTool('node', ['node'], ['--version']);
   const missing = [cc, cxx, ...builders, node].flatMap((tool) => ('missing' in tool ? [tool.missing] : []));
   if ('missing' in cc || 'missing' in cxx || missing.length > 0) {
-    const packages = options.cmake ? 'g++ cmake ninja-build' : 'g++ make python3';
+    const packages = cmake ? 'g++ cmake ninja-build' : 'g++ make python3';
     return { reason: missing.join('; '), remedy: `install what is missing (Debian: apt install ${packages})` };
   }
 
   const compilers = { CC: cc.command, CXX: cxx.command };
-  const builder = options.cmake ? resolve('cmake-js/bin/cmake-js') : findNodeGyp();
+  if (sanitizer !== undefined && sanitizerRuntime(compilers) === undefined) {
+    return {
+      reason: `${compilers.CC} has no ${sanitizer.library}`,
+      remedy: 'use GCC with its sanitizers (Debian: apt install gcc g++)',
+    };
+  }
+  const builder = cmake ? resolve('cmake-js/bin/cmake-js') : findNodeGyp();
   if (builder === undefined || resolve('node-addon-api/package.json') === undefined) {
     return {
-      reason: `${options.cmake ? 'cmake-js' : 'node-gyp'} or node-addon-api is not installed`,
+      reason: `${cmake ? 'cmake-js' : 'node-gyp'} or node-addon-api is not installed`,
       remedy: 'install the development dependencies (npm ci)',
     };
   }
-  return options.cmake ? { compilers, steps: cmakeSteps(builder) } : nodeGypSteps(builder, compilers);
+  return cmake ? { compilers, steps: cmakeSteps(builder) } : nodeGypSteps(builder, compilers);
+}
+
+/**
+ * The sanitizer's shared object, which a Node that loads the addon preloads.
+ * @param {Compilers} compilers
+ * @returns {string | undefined}
+ */
+function sanitizerRuntime({ CC }) {
+  const [file = '', ...leading] = CC.split(/\s+/);
+  const args = [...leading, `-print-file-name=${sanitizer?.library}`];
+  const path = spawnSync(file, args, { encoding: 'utf8' }).stdout?.trim() ?? '';
+  // GCC repeats the name of a file that it does not have.
+  return isAbsolute(path) && existsSync(path) ? path : undefined;
 }
 
 /**
@@ -183,6 +216,7 @@ function plan() {
  */
 function cmakeSteps(cmakeJs) {
   const flags = ['--directory', root, '--out', outDir, '--config', configuration, '--log-level', 'warn'];
+  if (options.sanitize !== undefined) flags.push(`--CDSANITIZE=${options.sanitize}`);
   return ['configure', 'build'].map((verb) => [cmakeJs, verb, ...flags]);
 }
 
@@ -220,12 +254,13 @@ function nodeGypSteps(nodeGyp, compilers) {
  * Runs a Node program in the package root.
  * @param {string[]} command
  * @param {Compilers} compilers
+ * @param {NodeJS.ProcessEnv} [env]
  * @returns {{ status: number | null, text: string }}
  */
-function run(command, compilers) {
+function run(command, compilers, env = {}) {
   const child = spawnSync(process.execPath, command, {
     cwd: root,
-    env: { ...process.env, ...compilers },
+    env: { ...process.env, ...compilers, ...env },
     encoding: 'utf8',
     maxBuffer: 1 << 30,
   });
@@ -237,7 +272,7 @@ function run(command, compilers) {
  * @param {Obstacle} obstacle
  */
 function record(obstacle) {
-  if (options.cmake) return;
+  if (cmake) return;
   mkdirSync(dirname(recordFile), { recursive: true });
   writeFileSync(recordFile, `${JSON.stringify(obstacle, undefined, 2)}\n`);
 }
@@ -252,14 +287,16 @@ function build({ steps, compilers }) {
     if (status !== 0) return text;
   }
   // In a process of its own. A source that is missing from the list shows only here.
-  const { status, text } = run(['-e', 'require(process.argv[1])', output], compilers);
+  const preload = sanitizer && { ...sanitizer.env, LD_PRELOAD: sanitizerRuntime(compilers) };
+  const { status, text } = run(['-e', 'require(process.argv[1])', output], compilers, preload);
   return status === 0 ? undefined : text;
 }
 
 /** @returns {boolean} whether the process may exit with 0 */
 function main() {
   const name = relative(root, output);
-  const again = `then run in ${root}: node native/build.mjs${options.cmake ? ' --cmake' : ''}`;
+  const flag = sanitizer === undefined ? (cmake ? ' --cmake' : '') : ` --sanitize=${options.sanitize}`;
+  const again = `then run in ${root}: node native/build.mjs${flag}`;
   const built = existsSync(output);
   if (built && statSync(output).mtimeMs > newestInput()) {
     say(`${name} is up to date`);
@@ -294,9 +331,9 @@ function main() {
   // The time at which the sources were read, not at which the linker finished: one may have changed in between.
   utimesSync(output, started, started);
   if (options.debug) rmSync(join(outDir, 'Release/intel_svm.node'), { force: true });
-  if (!options.cmake) rmSync(recordFile, { force: true });
+  if (!cmake) rmSync(recordFile, { force: true });
   const seconds = ((Date.now() - started.getTime()) / 1000).toFixed(1);
-  say(`${name} built in ${seconds} s by ${options.cmake ? 'cmake-js' : 'node-gyp'}`);
+  say(`${name} built in ${seconds} s by ${cmake ? 'cmake-js' : 'node-gyp'}`);
   return true;
 }
 

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { CpuFeatures } from '../kernel.js';
+import type { CpuFeatures, Submit } from '../kernel.js';
 
 /**
  * What the CPU reports in CPUID leaf 7 (Intel SDM vol. 2A, CPUID). Under a hypervisor it is the hypervisor's answer,
@@ -32,17 +32,6 @@ export interface AddonRegion {
 /** Numbers of the shim's enumerations. */
 export const ADDON_INSTRUCTION = { movdir64b: 0, enqcmd: 1 } as const;
 export const ADDON_PROTECTION = { none: 0, read: 1, 'read-write': 2 } as const;
-
-/**
- * Stores descriptors of a ring to a portal, in order: the fast path, which takes numbers and nothing else.
- *
- * @param slot index of the first descriptor in the ring, in units of 64 bytes
- * @param count descriptors; default 1
- * @returns the number accepted: `count` with MOVDIR64B, which is posted; fewer where ENQCMD was answered "retry". Throws
- *   `ERR_OUT_OF_RANGE` for slots outside the ring, `ERR_INVALID_STATE` after `munmap` of its region, EINVAL (syscall
- *   'submit') for a first descriptor that ENQCMD must not be given.
- */
-export type AddonSubmitter = (slot: number, count?: number) => number;
 
 /**
  * Completion bytes that the addon's waiter thread looks at. Every waiter of an environment shares its one thread. It
@@ -106,13 +95,20 @@ export interface Addon {
   munmap(region: AddonRegion): void;
 
   /**
-   * @param region a portal: at least 4096 bytes, else EINVAL (syscall 'submit')
-   * @param instruction of `ADDON_INSTRUCTION`. Throws ENOSYS (syscall 'submit') where the CPU does not execute it; where
-   *   CPUID hides what it does execute, as under a hypervisor, that is found out by a trial.
-   * @param ring within memory of `alloc`; a whole number of descriptors of 64 bytes. `free` of it answers EBUSY until the region is unmapped
-   *   or the submitter is collected.
+   * Whether the CPU executes an instruction of `ADDON_INSTRUCTION`: CPUID says so or, where a hypervisor hides it, a child
+   * process survived it. (ENQCMD needs a PASID besides.)
    */
-  createSubmitter(region: AddonRegion, instruction: 0 | 1, ring: ArrayBufferView | ArrayBuffer): AddonSubmitter;
+  executes(instruction: 0 | 1): boolean;
+  /**
+   * The way from a ring to a portal: a function that takes slot numbers and nothing else.
+   * @param region a portal: at least 4096 bytes, else EINVAL (syscall 'submit')
+   * @param instruction of `ADDON_INSTRUCTION`. Throws ENOSYS (syscall 'submit') where the CPU does not execute it.
+   * @param ring within memory of `alloc`; as many slots as it has whole descriptors of 64 bytes. Held, so that `free`
+   *   answers EBUSY, until the region is unmapped.
+   * @returns `Kernel.submitter`'s function; it also throws EINVAL (syscall 'submit') where the first descriptor is one
+   *   that ENQCMD must not be given (PASID or privilege set), and `ERR_INVALID_STATE` after `munmap` of the region
+   */
+  createSubmitter(region: AddonRegion, instruction: 0 | 1, ring: ArrayBufferView | ArrayBuffer): Submit;
 
   /**
    * Zeroed, page-aligned memory of `byteLength` bytes (whole pages behind it), unmapped by `free` or when it is collected.
@@ -151,7 +147,7 @@ export interface Addon {
   pause(): void;
 
   /**
-   * @param records within memory of `alloc`; the byte of slot n is at n * `stride` of it
+   * @param records within memory of `alloc`, held until `close`; the byte of slot n is at n * `stride` of it
    * @param stride bytes, at least 1; at most 2^20 slots
    * @param onWake called on the event loop with the number of completed slots, once for all that arrived; what it throws
    *   is an uncaught exception

@@ -76,6 +76,12 @@ Napi::FunctionReference FindGetter(Napi::Env env, const char* className, const c
 
 }  // namespace
 
+bool IsUndefined(Napi::Env env, napi_value value) {
+  napi_valuetype type = napi_undefined;
+  (void)napi_typeof(env, value, &type);
+  return type == napi_undefined;
+}
+
 std::optional<uint64_t> ReadInteger(Napi::Env env, napi_value value, const char* name,
                                     uint64_t least, uint64_t most) {
   double number = 0;

@@ -15,6 +15,8 @@ namespace intel_svm {
 // 2^53 - 1, Number.MAX_SAFE_INTEGER.
 inline constexpr uint64_t kMaxSafeInteger = (uint64_t{1} << 53) - 1;
 
+// An argument that was left out, or as good as.
+bool IsUndefined(Napi::Env env, napi_value value);
 // A number that is an integer from `least` to `most`, which is at most kMaxSafeInteger.
 std::optional<uint64_t> ReadInteger(Napi::Env env, napi_value value, const char* name,
                                     uint64_t least, uint64_t most);

@@ -14,7 +14,8 @@ namespace {
 // V8 ends the process where it cannot allocate an ArrayBuffer.
 constexpr uint64_t kMostPeekedBytes = 1 << 20;
 
-// 4 GiB: the longest ArrayBuffer that every supported Node makes of foreign memory.
+// 4 GiB: the longest ArrayBuffer that every supported Node makes of foreign memory. What is longer
+// there is no memory for.
 constexpr uint64_t kMostAllocatedBytes = uint64_t{1} << 32;
 
 void LetGo(napi_env, void*, void* hint) {
@@ -25,7 +26,7 @@ void LetGo(napi_env, void*, void* hint) {
 
 Napi::Value IntelSvm::alloc(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const auto byteLength = ReadInteger(env, info[0], "byteLength", 0, kMostAllocatedBytes);
+  const auto byteLength = ReadInteger(env, info[0], "byteLength", 0, kMaxSafeInteger);
   if (!byteLength) return {};
   const auto populate = ReadBoolean(env, info[1], "populate");
   if (!populate) return {};
@@ -34,7 +35,9 @@ Napi::Value IntelSvm::alloc(const Napi::CallbackInfo& info) {
 
   size_t mappedLength = *byteLength;
   void* address = nullptr;
-  int result = svm_memory_alloc(&mappedLength, *hugePages, &address);
+  int result = *byteLength > kMostAllocatedBytes
+                   ? -ENOMEM
+                   : svm_memory_alloc(&mappedLength, *hugePages, &address);
   if (result < 0) {
     ThrowSystemError(env, result, "mmap");
     return {};

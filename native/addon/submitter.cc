@@ -48,7 +48,10 @@ napi_value Submit(napi_env env, napi_callback_info info) {
   uint32_t slot = 0;
   uint32_t count = 1;
   if (!ReadUint32(env, arguments[0], "slot", 0, slots - 1, &slot)) return nullptr;
-  if (given > 1 && !ReadUint32(env, arguments[1], "count", 1, slots - slot, &count)) return nullptr;
+  if (given > 1 && !IsUndefined(env, arguments[1]) &&
+      !ReadUint32(env, arguments[1], "count", 1, slots - slot, &count)) {
+    return nullptr;
+  }
   if (!region->isMapped()) {
     ThrowInvalidState(env, "the portal is unmapped");
     return nullptr;

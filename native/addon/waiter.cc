@@ -263,7 +263,7 @@ napi_value Watch(napi_env env, napi_callback_info info) {
   if (!first) return nullptr;
   const auto slot = static_cast<uint32_t>(*first);
   uint32_t count = 1;
-  if (given > 1) {
+  if (given > 1 && !IsUndefined(env, arguments[1])) {
     const auto number = ReadInteger(env, arguments[1], "count", 1, waiter->slots - slot);
     if (!number) return nullptr;
     count = static_cast<uint32_t>(*number);

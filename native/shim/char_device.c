@@ -59,7 +59,8 @@ int svm_device_unmap(void* address, size_t length) {
 }
 
 int64_t svm_device_write(int fd, const void* descriptors, size_t count) {
-  /* write(2) takes no more bytes than a ssize_t counts: a short count, like the kernel's own. */
+  /* Nobody has that much memory: the kernel answers EFAULT, where a product that wraps would pass.
+   */
   const size_t most = (size_t)(PTRDIFF_MAX / SVM_DESCRIPTOR_SIZE);
   const size_t bytes = (count < most ? count : most) * SVM_DESCRIPTOR_SIZE;
   ssize_t written;

@@ -33,7 +33,9 @@ export type Feature =
   | 'enqcmd'
   /** The first queue blocks on faults, or does not. */
   | 'block-on-fault'
-  | 'no-block-on-fault';
+  | 'no-block-on-fault'
+  /** The kernel has SVA switched off. */
+  | 'sva-refused';
 
 /** Options of a machine; which kernel runs on it is the backend's. */
 export type MachineOptions = Omit<MockKernelOptions, 'semantics'>;

@@ -29,6 +29,7 @@ export async function linuxBackend(): Promise<Backend> {
 }
 
 function featuresOf(kernel: Kernel, dedicated: SvmDevice, shared: SvmDevice): ReadonlySet<Feature> {
+  if (refusesSva(kernel, dedicated)) return new Set<Feature>(['sva-refused']);
   const blocks = kernel.sysfs.read(`${dedicated.sysfs}/block_on_fault`) === '1';
   const features = new Set<Feature>(['accelerator', blocks ? 'block-on-fault' : 'no-block-on-fault']);
   const version = kernel.sysfs.read(`/sys/bus/dsa/devices/${dedicated.accelerator}/version`);
@@ -36,6 +37,16 @@ function featuresOf(kernel: Kernel, dedicated: SvmDevice, shared: SvmDevice): Re
   features.add(mayMapPortals() ? 'portal' : 'no-portal');
   if (features.has('portal') && executesEnqcmd(kernel, shared)) features.add('enqcmd');
   return features;
+}
+
+function refusesSva(kernel: Kernel, device: SvmDevice): boolean {
+  try {
+    kernel.close(kernel.open(device.path));
+    return false;
+  } catch (error) {
+    if (error instanceof SvmError && error.code === 'EOPNOTSUPP') return true;
+    throw error;
+  }
 }
 
 function mayMapPortals(): boolean {

@@ -20,6 +20,7 @@ const FEATURES: readonly Feature[] = [
   'enqcmd',
   'block-on-fault',
   'no-block-on-fault',
+  'sva-refused',
 ];
 
 /** Two accelerators, so that the two nodes are two devices: a dedicated and a shared work queue. */
@@ -39,6 +40,7 @@ export function mockBackend(semantics: Semantics): Backend {
         // An accelerator works while its program waits; everything else is looked at between two events.
         clock: needs.includes('accelerator') ? 'virtual' : 'manual',
         devices: twoDevices(needs.includes('block-on-fault')),
+        svm: { svaOnX86: !needs.includes('sva-refused') },
         caller: { capSysRawio: !needs.includes('no-portal') },
         ...options,
         semantics,

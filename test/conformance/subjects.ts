@@ -24,6 +24,7 @@ import { probing } from './shared/probe.js';
 import { resource } from './shared/resource.js';
 import { unbind } from './shared/unbind.js';
 import { validity } from './shared/validity.js';
+import { svaRefused } from './sva-refused.js';
 import type { Subject } from './suite.js';
 
 /** The suite: what holds everywhere, the functions of intel-svm.h, and binding in open(2). */
@@ -59,4 +60,6 @@ export const SUBJECTS: readonly Subject[] = [
   idxdSubmission,
   idxdOperations,
   idxdFaults,
+
+  svaRefused,
 ];

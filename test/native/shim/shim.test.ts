@@ -1,33 +1,58 @@
 /**
  * The shim without Node: each program `NAME_test.c` of this folder is compiled together with the shim as strict C11, and
- * run. It prints the checks that failed.
+ * run, plainly and under the sanitizers. It prints the checks that failed.
  */
 
-import { readdirSync, readFileSync } from 'node:fs';
-import { constants } from 'node:os';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { C_FLAGS, CC, missingTool, ROOT, run, temporaryDirectory, type Run } from '../tools.js';
+import { missingSanitizer, SANITIZERS } from '../sanitizers.js';
 
 const HERE = join(ROOT, 'test/native/shim');
 const SHIM = join(ROOT, 'native/shim');
+const CROSS_CC = 'aarch64-linux-gnu-gcc';
+const TIMEOUT = 60_000;
 
 const sources = readFileSync(join(ROOT, 'native/sources.txt'), 'utf8').trim().split('\n');
 const shimSources = sources.filter((source) => source.startsWith('native/shim/'));
 const programs = readdirSync(HERE).filter((name) => name.endsWith('_test.c'));
 const noCompiler = missingTool(CC);
 
-/** Compiles the program with the whole shim and runs it. */
-function compileAndRun(program: string): Run {
+const objects = mkdtempSync(join(tmpdir(), 'intel-svm-'));
+afterAll(() => rmSync(objects, { recursive: true, force: true }));
+
+/** The whole shim in one object file, compiled once for each set of flags. */
+function shimObject(flags: readonly string[]): string {
+  const object = join(objects, `shim${flags.join('')}.o`);
+  if (!existsSync(object)) {
+    compile(['-r', ...flags, '-o', object, ...shimSources.map((source) => join(ROOT, source))]);
+  }
+  return object;
+}
+
+function compile(args: readonly string[]): void {
+  expect(run(CC, [...C_FLAGS, ...args])).toEqual({ status: 0, stdout: '', stderr: '' });
+}
+
+/** Compiles the program, links it with the shim and runs it. */
+function compileAndRun(program: string, flags: readonly string[] = []): Run {
   const executable = join(temporaryDirectory(), 'test');
-  const inputs = [join(HERE, program), ...shimSources.map((source) => join(ROOT, source))];
-  const compilation = run(CC, [...C_FLAGS, '-I', SHIM, '-o', executable, ...inputs]);
-  expect(compilation).toEqual({ status: 0, stdout: '', stderr: '' });
+  compile(['-pthread', ...flags, '-I', SHIM, '-o', executable, join(HERE, program), shimObject(flags)]);
   return run(executable, []);
 }
 
+/** The instructions of a source file of the shim, as objdump reads the object file: mnemonic and operands. */
+function disassembly(source: string): string[] {
+  const object = join(temporaryDirectory(), 'object.o');
+  compile(['-O2', '-c', '-o', object, join(SHIM, source)]);
+  const { stdout } = run('objdump', ['--disassemble', '--no-show-raw-insn', object]);
+  return [...stdout.matchAll(/^\s+[\da-f]+:\s+(\S.*?)\s*$/gm)].map(([, text = '']) => text.replaceAll(/\s+/g, ' '));
+}
+
 describe('the shim in plain C11', () => {
-  test.for(programs)('%s', (program, ctx) => {
+  test.for(programs)('%s', { timeout: TIMEOUT }, (program, ctx) => {
     ctx.skip(noCompiler !== undefined, noCompiler);
     expect(compileAndRun(program)).toMatchObject({ status: 0, stderr: '' });
   });
@@ -49,5 +74,52 @@ describe('the shim in plain C11', () => {
   test('every file of the folder is built', () => {
     const files = readdirSync(SHIM).filter((name) => name.endsWith('.c'));
     expect(shimSources).toEqual(files.toSorted().map((name) => `native/shim/${name}`));
+  });
+});
+
+describe.each(SANITIZERS)('the shim under -fsanitize=$name', (sanitizer) => {
+  const noSanitizer = missingSanitizer(sanitizer);
+
+  test.for(programs)('%s', { timeout: TIMEOUT }, (program, ctx) => {
+    ctx.skip(noSanitizer !== undefined, noSanitizer);
+    expect(compileAndRun(program, sanitizer.flags)).toMatchObject({ status: 0, stderr: '' });
+  });
+});
+
+describe('instructions spelt out in bytes are read back by the disassembler', () => {
+  const obstacle = process.arch === 'x64' ? (noCompiler ?? missingTool('objdump')) : 'they are of x86-64';
+
+  // ENQCMDS (F3) would be the kernel's.
+  test('stores to a portal', (ctx) => {
+    ctx.skip(obstacle !== undefined, obstacle);
+    const stores = disassembly('portal.c').filter((text) => /^(?:movdir|enqcmd)/.test(text));
+    expect(stores.toSorted()).toEqual(['enqcmd (%rdx),%rax', 'movdir64b (%rdx),%rax']);
+  });
+
+  test('a fence stands before each of them', (ctx) => {
+    ctx.skip(obstacle !== undefined, obstacle);
+    const order = disassembly('portal.c').filter((text) => /^(?:movdir|enqcmd|sfence)/.test(text));
+    expect(order.map((text) => text.split(' ')[0])).toEqual(['sfence', 'movdir64b', 'sfence', 'enqcmd']);
+  });
+
+  test('waits', (ctx) => {
+    ctx.skip(obstacle !== undefined, obstacle);
+    const waits = disassembly('waiter.c').filter((text) => /^(?:umonitor|umwait|tpause)/.test(text));
+    expect(new Set(waits)).toEqual(new Set(['umonitor %rax', 'umwait %ecx', 'tpause %ecx']));
+  });
+});
+
+describe('on an architecture without portals', () => {
+  const obstacle = missingTool(CROSS_CC);
+
+  test('everything compiles for aarch64', { timeout: TIMEOUT }, (ctx) => {
+    ctx.skip(obstacle !== undefined, obstacle);
+    const inputs = [...shimSources, ...programs.map((program) => `test/native/shim/${program}`)];
+    const directory = temporaryDirectory();
+    for (const [index, input] of inputs.entries()) {
+      const output = join(directory, `${index}.o`);
+      const flags = [...C_FLAGS, '-O2', '-I', SHIM, '-c', '-o', output];
+      expect(run(CROSS_CC, [...flags, join(ROOT, input)])).toEqual({ status: 0, stdout: '', stderr: '' });
+    }
   });
 });

@@ -270,7 +270,7 @@ describe('what goes wrong', () => {
   test('no accelerator, and the mock not wanted', async () => {
     const { status, stdout, stderr } = await demo(['--backend', 'linux', file], {});
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
-    expect(stderr).toMatch(/^demo: (ENODEV|ENOSYS): .+, connect\ndemo: .+INTEL_SVM_BACKEND=mock/);
+    expect(stderr).toMatch(/^demo: ENODEV: .+, connect\ndemo: .+\n$/);
   });
 });
 

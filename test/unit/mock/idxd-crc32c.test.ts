@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32c, reverse32 } from '../../../mock/devices/idxd/crc32c.js';
 
