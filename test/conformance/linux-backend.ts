@@ -1,19 +1,40 @@
-import { SvmError, connect, type SvmDevice } from 'intel-svm';
 import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { SvmError, connect, type SvmDevice } from 'intel-svm';
 import type { Kernel } from '../../lib/kernel.js';
 import type { Backend, Feature, Machine, Process } from './backend.js';
+import { runSuite } from './suite.js';
+import { SUBJECTS } from './subjects.js';
+import { svaRefused } from './sva-refused.js';
 
 const CAP_SYS_RAWIO = 17n;
+
+/** Runs the suite on the kernel of this machine, or registers one test that says why there is nothing to run it on. */
+export async function runOnThisMachine(): Promise<void> {
+  try {
+    const backend = await linuxBackend();
+    // Where every bind is refused there is one thing to check: that it is, and how.
+    runSuite(backend, backend.features.has('sva-refused') ? [svaRefused] : SUBJECTS);
+  } catch (error) {
+    if (!(error instanceof SvmError) || error.code !== 'ENODEV') throw error;
+    const { hint } = error;
+    it("the suite on this machine's kernel", (context) => {
+      expect(hint).toMatch(/no accelerator|addon|backend/);
+      context.skip(hint);
+    });
+  }
+}
 
 /**
  * The kernel of this machine, as a backend of the suite: one process, one DSA with a dedicated and a shared work queue that
  * nobody else uses.
  * @throws SvmError ENODEV where there is none
  */
-export async function linuxBackend(): Promise<Backend> {
-  const { kernel, devices } = await connect({ backend: 'linux' });
+async function linuxBackend(): Promise<Backend> {
+  const connection = await connect({ backend: 'linux' });
+  const { kernel } = connection;
   const mode = (device: SvmDevice): string => kernel.sysfs.read(`${device.sysfs}/mode`);
-  const found = devices().filter(({ type }) => type === 'dsa');
+  const found = connection.devices().filter(({ type }) => type === 'dsa');
   const dedicated = found.find((device) => mode(device) === 'dedicated');
   const shared = found.find((device) => mode(device) === 'shared');
   if (dedicated === undefined || shared === undefined) {

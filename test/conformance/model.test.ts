@@ -1,4 +1,4 @@
-import { describe, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { LegacyMock, LegacyModel, actions as legacyActions, type Hardware } from './model/legacy.js';
 import { ModernMock, ModernModel, actions as modernActions, type Node } from './model/modern.js';
 import { compare } from './model/run.js';
@@ -26,16 +26,16 @@ const IDXD: readonly Node[] = [
 describe('the mock against models of the facts', () => {
   it.for(LEGACY)('legacy: bind, unbind, validity, probe, exit, exec, fork: %o', TIMEOUT, (hardware) => {
     const machine = () => ({ model: new LegacyModel(hardware), mock: new LegacyMock(hardware) });
-    compare(legacyActions(hardware), machine, { runs: 800, length: 40 });
+    expect(compare(legacyActions(hardware), machine, { runs: 800, length: 40 })).toBe(800);
   });
 
   it('modern, UACCE queues: bind, unbind, open, close, validity, probe, exit, exec, fork', TIMEOUT, () => {
     const machine = () => ({ model: new ModernModel(UACCE), mock: new ModernMock(UACCE) });
-    compare(modernActions(UACCE), machine, { runs: 800, length: 40 });
+    expect(compare(modernActions(UACCE), machine, { runs: 800, length: 40 })).toBe(800);
   });
 
   it('modern, IDXD work queues: bind, unbind, open, close, validity, probe, exit, exec, fork', TIMEOUT, () => {
     const machine = () => ({ model: new ModernModel(IDXD), mock: new ModernMock(IDXD) });
-    compare(modernActions(IDXD), machine, { runs: 300, length: 40 });
+    expect(compare(modernActions(IDXD), machine, { runs: 300, length: 40 })).toBe(300);
   });
 });

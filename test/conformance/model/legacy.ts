@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { bindMm, isPasidValid, probe, unbindMm, type SvmDevOps, type SvmDevice } from 'intel-svm';
 import { createMockKernel, type MockKernel, type MockProcess } from 'intel-svm/mock';
 import type { DeviceContext } from '../../../mock/iommu/device-context.js';
@@ -15,7 +15,7 @@ export interface Hardware {
 }
 
 /** One call. `process` counts over all processes that ever ran, round and round; `ops` 0 is NULL. */
-export type Action =
+export type Call =
   | {
       readonly do: 'bind';
       readonly process: number;
@@ -26,6 +26,11 @@ export type Action =
   | { readonly do: 'unbind' | 'valid'; readonly process: number; readonly device: number; readonly pasid: number }
   | { readonly do: 'probe'; readonly process: number; readonly device: number; readonly flags: number }
   | { readonly do: 'exit' | 'exec' | 'fork' | 'spawn' | 'thread'; readonly process: number };
+
+/** A call, or one about something that is bound. */
+export type Action =
+  | Call
+  | { readonly do: 'pick'; readonly call: 'unbind' | 'valid'; readonly process: number; readonly pick: number };
 
 const PRIVATE = 1;
 const SUPERVISOR = 2;
@@ -42,9 +47,13 @@ export function actions({ widths }: Hardware): fc.Arbitrary<Action> {
     { weight: 1, arbitrary: fc.constantFrom(-1, 0, 2 ** 20) },
   );
   const ops = fc.nat(KINDS_OF_OPS - 1);
+  const picked = fc.constant('pick' as const);
+  const pick = fc.nat(20);
   return fc.oneof(
     { weight: 12, arbitrary: fc.record({ do: fc.constant('bind' as const), process, device, flags, ops }) },
-    { weight: 7, arbitrary: fc.record({ do: fc.constant('unbind' as const), process, device, pasid }) },
+    { weight: 6, arbitrary: fc.record({ do: picked, call: fc.constant('unbind' as const), process, pick }) },
+    { weight: 2, arbitrary: fc.record({ do: picked, call: fc.constant('valid' as const), process, pick }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('unbind' as const), process, device, pasid }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('valid' as const), process, device, pasid }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('probe' as const), process, device, flags }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('exit' as const, 'exec' as const), process }) },
@@ -66,7 +75,7 @@ interface Binding {
 }
 
 /** intel-svm.h of v5.1 in a page, from the list of facts: sections 1.1 to 1.5. */
-export class LegacyModel implements Model<Action> {
+export class LegacyModel implements Model<Action, Call> {
   readonly #hardware: Hardware;
   /** A kernel thread has no mm. */
   readonly #processes: { alive: boolean; mm: Mm | undefined }[] = [{ alive: true, mm: { alive: true } }];
@@ -90,34 +99,55 @@ export class LegacyModel implements Model<Action> {
     return { pasids: this.#bindings.size, bindings, openFiles: 0, tables, enabled: [...this.#enabled] };
   }
 
-  allows(action: Action): boolean {
+  concrete(action: Action): Call | undefined {
     const { mm } = this.#process(action.process);
-    if (action.do === 'spawn' || action.do === 'thread') return this.#processes.length < MOST_PROCESSES;
-    if (action.do === 'fork') return this.#processes.length < MOST_PROCESSES && mm !== undefined;
-    return action.do !== 'exec' || mm !== undefined;
+    const full = this.#processes.length === MOST_PROCESSES;
+    switch (action.do) {
+      case 'pick': {
+        const bound = [...this.#bindings].flatMap(([pasid, { on }]) =>
+          [...on.keys()].map((device) => ({ pasid, device })),
+        );
+        const { call, process, pick } = action;
+        return bound.length === 0 ? undefined : { do: call, process, ...at(bound, pick % bound.length) };
+      }
+      case 'spawn':
+      case 'thread':
+        return full ? undefined : action;
+      case 'fork':
+        return full || mm === undefined ? undefined : action;
+      case 'exec':
+        return mm === undefined ? undefined : action;
+      case 'bind':
+      case 'unbind':
+      case 'valid':
+      case 'probe':
+      case 'exit':
+        return action;
+    }
   }
 
-  apply(action: Action): Outcome {
-    if (action.do === 'spawn') return this.#start({ alive: true });
-    if (action.do === 'thread') return this.#start(undefined);
-    const process = this.#process(action.process);
+  apply(call: Call): Outcome {
+    if (call.do === 'spawn') return this.#start({ alive: true });
+    if (call.do === 'thread') return this.#start(undefined);
+    const process = this.#process(call.process);
     if (!process.alive) return 'ESRCH';
-    switch (action.do) {
+    switch (call.do) {
       case 'bind':
-        return this.#bind(process.mm, action.device, action.flags, action.ops);
+        return this.#bind(process.mm, call.device, call.flags, call.ops);
       case 'unbind':
-        return this.#unbind(action.device, action.pasid);
+        return this.#unbind(call.device, call.pasid);
       case 'valid':
-        return this.#valid(action.device, action.pasid);
+        return this.#valid(call.device, call.pasid);
       case 'probe':
-        return this.#check(action.device, action.flags) ?? this.#enable(action.device);
+        return this.#check(call.device, call.flags) ?? this.#enable(call.device);
       case 'fork':
         return this.#start({ alive: true });
       case 'exit':
       case 'exec':
+      default:
         if (process.mm !== undefined) process.mm.alive = false;
-        if (action.do === 'exit') process.alive = false;
-        else process.mm = { alive: true };
+        process.alive = call.do === 'exec';
+        process.mm = { alive: true };
         return 'done';
     }
   }
@@ -127,9 +157,7 @@ export class LegacyModel implements Model<Action> {
   }
 
   #process(number: number): { alive: boolean; mm: Mm | undefined } {
-    const process = this.#processes[number % this.#processes.length];
-    if (process === undefined) throw new RangeError('no process');
-    return process;
+    return at(this.#processes, number % this.#processes.length);
   }
 
   #start(mm: Mm | undefined): Outcome {
@@ -197,7 +225,7 @@ export class LegacyModel implements Model<Action> {
 }
 
 /** The mock, through the library. */
-export class LegacyMock implements Subject<Action> {
+export class LegacyMock implements Subject<Call> {
   readonly #kernel: MockKernel;
   readonly #processes: { readonly process: MockProcess; readonly devices: readonly SvmDevice[] }[] = [];
   readonly #contexts: readonly DeviceContext[];
@@ -233,18 +261,18 @@ export class LegacyMock implements Subject<Action> {
     };
   }
 
-  apply(action: Action): Outcome {
-    const { process, devices } = this.#process(action.process);
+  apply(call: Call): Outcome {
+    const { process, devices } = this.#process(call.process);
     return outcomeOf(() => {
-      switch (action.do) {
+      switch (call.do) {
         case 'bind':
-          return this.#bind(at(devices, action.device), action);
+          return this.#bind(at(devices, call.device), call);
         case 'unbind':
-          return this.#unbind(at(devices, action.device), action);
+          return this.#unbind(at(devices, call.device), call);
         case 'valid':
-          return isPasidValid(at(devices, action.device), action.pasid);
+          return isPasidValid(at(devices, call.device), call.pasid);
         case 'probe':
-          return probe(at(devices, action.device), { flags: action.flags });
+          return probe(at(devices, call.device), { flags: call.flags });
         case 'exit':
           return process.exit();
         case 'exec':

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { bindMm, isPasidValid, probe, unbindMm, type SvmDevOps, type SvmDevice } from 'intel-svm';
 import { createMockKernel, type MockDeviceOptions, type MockKernel, type MockProcess } from 'intel-svm/mock';
 import type { DeviceContext } from '../../../mock/iommu/device-context.js';
@@ -16,12 +16,15 @@ export interface Node {
 }
 
 /** One call. `process` counts over all processes that ever ran, round and round; `ops` 0 is NULL. */
-export type Action =
+export type Call =
   | { readonly do: 'bind'; readonly process: number; readonly device: number; readonly ops: number }
   | { readonly do: 'unbind' | 'valid'; readonly process: number; readonly device: number; readonly pasid: number }
   | { readonly do: 'probe' | 'open'; readonly process: number; readonly device: number }
   | { readonly do: 'close'; readonly process: number; readonly fd: number }
   | { readonly do: 'exit' | 'exec' | 'fork' | 'spawn'; readonly process: number };
+
+/** A call, or the unbind or close of something that the process holds. */
+export type Action = Call | { readonly do: 'give back'; readonly process: number; readonly pick: number };
 
 const MOST_PROCESSES = 6;
 const FIRST_FD = 3;
@@ -33,10 +36,11 @@ export function actions(nodes: readonly Node[]): fc.Arbitrary<Action> {
   const fd = fc.integer({ min: FIRST_FD - 1, max: FIRST_FD + 5 });
   return fc.oneof(
     { weight: 10, arbitrary: fc.record({ do: fc.constant('bind' as const), process, device, ops: fc.nat(2) }) },
-    { weight: 8, arbitrary: fc.record({ do: fc.constant('unbind' as const), process, device, pasid }) },
+    { weight: 6, arbitrary: fc.record({ do: fc.constant('give back' as const), process, pick: fc.nat(20) }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('unbind' as const), process, device, pasid }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('valid' as const), process, device, pasid }) },
     { weight: 5, arbitrary: fc.record({ do: fc.constantFrom('probe' as const, 'open' as const), process, device }) },
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('close' as const), process, fd }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('close' as const), process, fd }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('exit' as const, 'exec' as const), process }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('fork' as const, 'spawn' as const), process }) },
   );
@@ -65,7 +69,7 @@ const newMm = (): Mm => ({ alive: true, pasid: undefined });
 const newProcess = (): ModelProcess => ({ alive: true, mm: newMm(), fds: new Map(), bindings: new Map() });
 
 /** Bind in open, from the list of facts (sections 3.1, 3.2, 4.1, 6), and the library's counts over it. */
-export class ModernModel implements Model<Action> {
+export class ModernModel implements Model<Action, Call> {
   readonly #nodes: readonly Node[];
   readonly #processes: ModelProcess[] = [newProcess()];
   readonly #enabled: boolean[];
@@ -87,39 +91,65 @@ export class ModernModel implements Model<Action> {
     return { pasids: this.#numbered.size, bindings: length, openFiles: length, tables, enabled: [...this.#enabled] };
   }
 
-  allows(action: Action): boolean {
-    if (action.do === 'spawn' || action.do === 'fork') return this.#processes.length < MOST_PROCESSES;
+  concrete(action: Action): Call | undefined {
+    const { bindings, fds, mm } = this.#process(action.process);
     // The library's own descriptors are not the program's to close.
-    const { bindings } = this.#process(action.process);
-    return action.do !== 'close' || ![...bindings.values()].some(({ fd }) => fd === action.fd);
+    const ours = new Set([...bindings.values()].map(({ fd }) => fd));
+    switch (action.do) {
+      case 'give back': {
+        const { process, pick } = action;
+        const unbinds = [...bindings.keys()].map((device) => ({
+          do: 'unbind' as const,
+          process,
+          device,
+          pasid: mm.pasid ?? 0,
+        }));
+        const closes = [...fds.keys()]
+          .filter((fd) => !ours.has(fd))
+          .map((fd) => ({ do: 'close' as const, process, fd }));
+        const held = [...unbinds, ...closes];
+        return held[pick % held.length];
+      }
+      case 'spawn':
+      case 'fork':
+        return this.#processes.length === MOST_PROCESSES ? undefined : action;
+      case 'close':
+        return ours.has(action.fd) ? undefined : action;
+      case 'bind':
+      case 'unbind':
+      case 'valid':
+      case 'probe':
+      case 'open':
+      case 'exit':
+      case 'exec':
+        return action;
+    }
   }
 
-  apply(action: Action): Outcome {
-    if (action.do === 'spawn') return this.#start(newProcess());
-    const process = this.#process(action.process);
+  apply(call: Call): Outcome {
+    if (call.do === 'spawn') return this.#start(newProcess());
+    const process = this.#process(call.process);
     if (!process.alive) return 'ESRCH';
-    switch (action.do) {
+    switch (call.do) {
       case 'bind':
-        return this.#bind(process, action.device, action.ops);
+        return this.#bind(process, call.device, call.ops);
       case 'unbind':
-        return this.#unbind(process, action.device, action.pasid);
+        return this.#unbind(process, call.device, call.pasid);
       case 'valid':
-        return process.bindings.size > 0 && process.mm.pasid === action.pasid ? true : 'EINVAL';
+        return process.bindings.size > 0 && process.mm.pasid === call.pasid ? true : 'EINVAL';
       case 'probe':
-        return this.#probe(process, action.device);
+        return this.#probe(process, call.device);
       case 'open':
-        return this.#open(process, action.device);
+        return this.#open(process, call.device);
       case 'close':
-        return this.#close(process, action.fd);
+        return this.#close(process, call.fd);
       case 'fork':
         return this.#start({ ...newProcess(), fds: new Map(process.fds) });
       case 'exit':
       case 'exec':
+      default:
         process.mm.alive = false;
-        process.fds = new Map();
-        process.bindings = new Map();
-        process.mm = newMm();
-        process.alive = action.do === 'exec';
+        Object.assign(process, { ...newProcess(), alive: call.do === 'exec' });
         this.#freeNumbers();
         return 'done';
     }
@@ -216,7 +246,7 @@ export class ModernModel implements Model<Action> {
 }
 
 /** The mock, through the library. */
-export class ModernMock implements Subject<Action> {
+export class ModernMock implements Subject<Call> {
   readonly #kernel: MockKernel;
   readonly #contexts: readonly DeviceContext[];
   readonly #processes: { readonly process: MockProcess; readonly devices: readonly SvmDevice[] }[] = [];
@@ -240,22 +270,22 @@ export class ModernMock implements Subject<Action> {
     };
   }
 
-  apply(action: Action): Outcome {
-    const { process, devices } = at(this.#processes, action.process % this.#processes.length);
+  apply(call: Call): Outcome {
+    const { process, devices } = at(this.#processes, call.process % this.#processes.length);
     return outcomeOf(() => {
-      switch (action.do) {
+      switch (call.do) {
         case 'bind':
-          return bindMm(at(devices, action.device), { ops: at(this.#ops, action.ops) });
+          return bindMm(at(devices, call.device), { ops: at(this.#ops, call.ops) });
         case 'unbind':
-          return unbindMm(at(devices, action.device), action.pasid);
+          return unbindMm(at(devices, call.device), call.pasid);
         case 'valid':
-          return isPasidValid(at(devices, action.device), action.pasid);
+          return isPasidValid(at(devices, call.device), call.pasid);
         case 'probe':
-          return probe(at(devices, action.device));
+          return probe(at(devices, call.device));
         case 'open':
-          return process.open(at(devices, action.device).path);
+          return process.open(at(devices, call.device).path);
         case 'close':
-          return process.close(action.fd);
+          return process.close(call.fd);
         case 'exit':
           return process.exit();
         case 'exec':
