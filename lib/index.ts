@@ -1,6 +1,7 @@
 export { connect, devices, type BackendChoice, type ConnectOptions, type Connection } from './connect.js';
 export { available, bindMm, hardwarePasid, isPasidValid, probe, unbindMm, type BindOptions } from './svm/bind.js';
 export type { Roots } from './linux/roots.js';
+export { findHardwarePasid, type HardwarePasid, type PasidSource } from './idxd/hardware-pasid.js';
 export { WorkQueue, type WorkQueueOptions } from './idxd/work-queue.js';
 export type { SubmissionMode } from './idxd/submission.js';
 export type { Completion, DescriptorFields } from './idxd/ring.js';

@@ -23,6 +23,14 @@ export function instructionFor(
   throw new SvmError('EINVAL', { syscall: 'submit', path: device.path, hint });
 }
 
+/**
+ * The PASID field of a descriptor. A caller of intel_svm_bind_mm is the driver and names the PASID; elsewhere the CPU or the
+ * queue puts it in, and ENQCMD wants the field zero.
+ */
+export function descriptorPasid(kernel: Kernel, pasid: number): number {
+  return kernel.svm === undefined ? 0 : pasid;
+}
+
 /** The way from a ring to a work queue: the portal if the kernel maps it, else write(2). */
 export class Submission implements Disposable {
   readonly mode: SubmissionMode;

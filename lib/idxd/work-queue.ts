@@ -1,6 +1,6 @@
 import { COMP_STATUS, isWriteFault, statusCode } from '../abi/completion-status.js';
 import { DESC_FLAG } from '../abi/descriptor-flags.js';
-import { PASID_MAX, PRQ_RESPONSE_INVALID, SVM_REQ_READ, SVM_REQ_WRITE } from '../abi/svm.js';
+import { PRQ_RESPONSE_INVALID, SVM_REQ_READ, SVM_REQ_WRITE } from '../abi/svm.js';
 import { SvmError, invalidState } from '../errors.js';
 import type { Kernel, MemoryView, Pin } from '../kernel.js';
 import type { BindOptions } from '../svm/bind.js';
@@ -8,7 +8,7 @@ import { SvmBinding } from '../svm/binding.js';
 import type { SvmDevice } from '../svm/device.js';
 import { DeviceFile } from '../svm/device-file.js';
 import { Ring, type Completion, type DescriptorFields } from './ring.js';
-import { Submission, instructionFor, type SubmissionMode } from './submission.js';
+import { Submission, descriptorPasid, instructionFor, type SubmissionMode } from './submission.js';
 
 /** Turns of the event loop that a full queue is tried again before the submission fails with EAGAIN. */
 const SUBMIT_TRIES = 1_000;
@@ -143,7 +143,7 @@ export class WorkQueue implements AsyncDisposable {
   async #runIn(slot: number, fields: DescriptorFields): Promise<Completion> {
     this.#ring.encode(slot, {
       ...fields,
-      pasid: this.#descriptorPasid,
+      pasid: descriptorPasid(this.#kernel, this.pasid),
       flags: (fields.flags ?? 0) | DESC_FLAG.CRAV | DESC_FLAG.RCR,
     });
     await this.#submit(slot);
@@ -151,11 +151,6 @@ export class WorkQueue implements AsyncDisposable {
     const completion = this.#ring.completion(slot);
     this.#reportFault(completion);
     return completion;
-  }
-
-  /** A caller of intel_svm_bind_mm is the driver: it names the PASID. Elsewhere the CPU or the queue puts it in. */
-  get #descriptorPasid(): number {
-    return this.#kernel.svm !== undefined && this.pasid <= PASID_MAX ? this.pasid : 0;
   }
 
   async #submit(slot: number): Promise<void> {

@@ -101,7 +101,7 @@ export interface Addon {
   executes(instruction: 0 | 1): boolean;
   /**
    * The way from a ring to a portal: a function that takes slot numbers and nothing else.
-   * @param region a portal: at least 4096 bytes, else EINVAL (syscall 'submit')
+   * @param region a portal: at least 4096 bytes, else EINVAL (syscall 'submit'); EFAULT where a store to it would fault
    * @param instruction of `ADDON_INSTRUCTION`. Throws ENOSYS (syscall 'submit') where the CPU does not execute it.
    * @param ring within memory of `alloc`; as many slots as it has whole descriptors of 64 bytes. Held, so that `free`
    *   answers EBUSY, until the region is unmapped.

@@ -34,6 +34,8 @@ export type Feature =
   /** The first queue blocks on faults, or does not. */
   | 'block-on-fault'
   | 'no-block-on-fault'
+  /** The event intel_iommu:prq_report can be traced. */
+  | 'tracefs'
   /** The kernel has SVA switched off. */
   | 'sva-refused';
 

@@ -36,6 +36,6 @@ describe('the mock against models of the facts', () => {
 
   it('modern, IDXD work queues: bind, unbind, open, close, validity, probe, exit, exec, fork', TIMEOUT, () => {
     const machine = () => ({ model: new ModernModel(IDXD), mock: new ModernMock(IDXD) });
-    expect(compare(modernActions(IDXD), machine, { runs: 300, length: 40 })).toBe(300);
+    expect(compare(modernActions(IDXD), machine, { runs: 200, length: 40 })).toBe(200);
   });
 });

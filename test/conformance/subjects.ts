@@ -1,5 +1,6 @@
 import { idxdFaults } from './idxd/faults.js';
 import { idxdFiles } from './idxd/files.js';
+import { idxdHardwarePasid } from './idxd/hardware-pasid.js';
 import { idxdOperations } from './idxd/operations.js';
 import { idxdSubmission } from './idxd/submission.js';
 import { bindErrors } from './legacy/bind.js';
@@ -60,6 +61,7 @@ export const SUBJECTS: readonly Subject[] = [
   idxdSubmission,
   idxdOperations,
   idxdFaults,
+  idxdHardwarePasid,
 
   svaRefused,
 ];

@@ -32,6 +32,10 @@ const MACHINES = [
 const RUN_TIMEOUT = 15 * 60_000;
 const TEST_TIMEOUT = 120_000;
 
+const BOOT_ATTEMPTS = 3;
+/** The launcher's own status for a guest that ended without running the command to its end. */
+const NO_STATUS_FROM_GUEST = 125;
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { jobs: { type: 'string', default: '2' }, json: { type: 'string' } },
@@ -60,8 +64,19 @@ const workers = Array.from({ length: Math.max(1, Number(values.jobs)) }, async (
 await Promise.all(workers);
 finish(results);
 
-/** Boots one machine, runs the suite in it, and prints what came of it. */
-async function run({ name, about, options, before = 'exec' }) {
+/**
+ * Boots one machine, runs the suite in it, and prints what came of it. On a loaded host the emulated timer may be so late
+ * that the guest's kernel gives up while it boots: a machine that never ran the command is booted again.
+ */
+async function run(machine) {
+  for (let attempt = 1; ; attempt += 1) {
+    const result = await boot(machine);
+    if (!result.neverStarted || attempt === BOOT_ATTEMPTS) return result;
+    console.log(`lab ${machine.name}: the machine did not come up, attempt ${attempt} of ${BOOT_ATTEMPTS}`);
+  }
+}
+
+async function boot({ name, about, options, before = 'exec' }) {
   const out = mkdtempSync(join(tmpdir(), 'intel-svm-lab-'));
   const started = Date.now();
   try {
@@ -91,6 +106,7 @@ async function run({ name, about, options, before = 'exec' }) {
       skipped: count('pending') + count('skipped'),
     };
     const broken = status !== 0 && counts.failed === 0;
+    const neverStarted = status === NO_STATUS_FROM_GUEST && tests.length === 0;
     const seconds = Math.round((Date.now() - started) / 1000);
     console.log(
       `lab ${name} (${about}): ${broken ? `broken, status ${status}; ` : ''}${totals(counts)} [${seconds} s]`,
@@ -101,7 +117,7 @@ async function run({ name, about, options, before = 'exec' }) {
       );
     }
     if (broken) console.log(output.split('\n').slice(-40).join('\n'));
-    return { ...counts, failed: counts.failed + (broken || tests.length === 0 ? 1 : 0) };
+    return { ...counts, failed: counts.failed + (broken || tests.length === 0 ? 1 : 0), neverStarted };
   } finally {
     rmSync(out, { recursive: true, force: true });
   }

@@ -122,6 +122,7 @@ export class LegacyModel implements Model<Action, Call> {
       case 'valid':
       case 'probe':
       case 'exit':
+      default:
         return action;
     }
   }

@@ -122,6 +122,7 @@ export class ModernModel implements Model<Action, Call> {
       case 'open':
       case 'exit':
       case 'exec':
+      default:
         return action;
     }
   }
