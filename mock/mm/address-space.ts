@@ -31,7 +31,7 @@ export interface Access {
 /** `struct mm_struct`: the VMAs and page table of one process or several threads. */
 export class AddressSpace {
   readonly vmas = new VmaSet();
-  readonly stack: { readonly top: number };
+  stack: { readonly top: number };
   /** mm_users: threads that run in it. At zero the mappings go. */
   users = 1;
   /** LAM: pointers of this address space may carry tags in their upper bits. */
@@ -224,6 +224,7 @@ export class AddressSpace {
   fork(child: AddressSpace): void {
     child.vmas.remove(0, Number.MAX_SAFE_INTEGER);
     child.#next = this.#next;
+    child.stack = this.stack;
     const copies = new Map<Memory, Memory>();
     const before = [...this.vmas];
     for (const vma of before) {

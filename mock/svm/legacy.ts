@@ -17,7 +17,7 @@ import type { PageRequest } from '../iommu/page-requests.js';
 import type { AddressSpace, MmNotifier } from '../mm/address-space.js';
 import { pageNumber } from '../mm/page.js';
 import type { MachineSettings } from '../options.js';
-import { isCanonical, svmCapable } from './capability.js';
+import { isCanonical, walksCpuTables } from './capability.js';
 
 /** `struct intel_svm_dev`: one device on one PASID. */
 interface DeviceBinding {
@@ -214,7 +214,7 @@ export class LegacySvm {
   #checkDevice(device: DeviceContext, flags: number): void {
     const { iommu, svm } = this.#settings;
     if (!this.#translated(device)) fail('EINVAL');
-    if (svm.notSvmCapableIsEnotsupp && !svmCapable(this.#settings)) fail('ENOTSUPP');
+    if (svm.notSvmCapableIsEnotsupp && !walksCpuTables(this.#settings)) fail('ENOTSUPP');
     if (device.pasidBits === undefined) fail(svm.pasidUnsupported);
     if ((flags & SVM_FLAG_SUPERVISOR_MODE) !== 0 && !iommu.srs) fail('EINVAL');
   }

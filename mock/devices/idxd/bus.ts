@@ -71,7 +71,8 @@ export class IdxdBus {
   /** Takes it out again. */
   unpublish(name: string, directory: string): void {
     const { sysfs } = this.machine;
-    for (const path of [directory, `${BUS}/devices/${name}`]) if (sysfs.exists(path)) sysfs.remove(path);
+    // The link first: without its target it could not be found any more.
+    for (const path of [`${BUS}/devices/${name}`, directory]) if (sysfs.exists(path)) sysfs.remove(path);
   }
 
   /** device_driver_attach(): the probe's errno where it fails, EBUSY where a driver is attached. */

@@ -114,7 +114,7 @@ class QueueFile implements OpenFile, UserContext {
     let taken = 0;
     try {
       for (; taken + DSA_DESCRIPTOR_SIZE <= bytes.length; taken += DSA_DESCRIPTOR_SIZE) {
-        this.#submitForUser(bytes.slice(taken, taken + DSA_DESCRIPTOR_SIZE));
+        this.#submitForUser(bytes.subarray(taken, taken + DSA_DESCRIPTOR_SIZE));
       }
     } catch (error) {
       if (!(error instanceof Errno) || taken === 0) throw error;
@@ -216,7 +216,7 @@ class QueueFile implements OpenFile, UserContext {
     return sva.pasidOf(caller.mm) ?? fail('EFAULT');
   }
 
-  /** idxd_submit_user_descriptor(): one descriptor of a write(2), already copied from the user. */
+  /** idxd_submit_user_descriptor(): one descriptor of a write(2). */
   #submitForUser(descriptor: Uint8Array): void {
     const { hardware, machine } = this.#device;
     const queue = this.#queue;

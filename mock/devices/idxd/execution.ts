@@ -8,7 +8,7 @@ import type { Iommu } from '../../iommu/iommu.js';
 import { PAGE_SIZE, pageNumber, type Piece } from '../../mm/page.js';
 import { Dma } from './dma.js';
 import type { IdxdType } from './hardware.js';
-import type { Operation } from './operations/operation.js';
+import type { Executor, Operation } from './operations/operation.js';
 import { OPERATIONS } from './operations/table.js';
 import type { Halves, Task } from './task.js';
 
@@ -55,7 +55,7 @@ export type ErrorReporter = (error: DeviceError) => void;
  * Carries descriptors out: checks, operation, completion record. It knows nothing of queues and time. A task is stepped
  * until it is finished; one that waits is woken through `Task.wake`.
  */
-export class ExecutionUnit {
+export class ExecutionUnit implements Executor {
   readonly #dma: Dma;
   readonly #iommu: Iommu;
   readonly #context: DeviceContext;
@@ -115,7 +115,7 @@ export class ExecutionUnit {
     const operation = this.#operations.get(task.opcode);
     if (operation === undefined) return 'done';
     task.status = COMP_STATUS.SUCCESS;
-    const outcome = operation.run(task, this.#dma);
+    const outcome = operation.run(task, this.#dma, this);
     if (outcome !== 'fault') return outcome;
     const { blocked, faultAddress, faultWrite } = this.#dma;
     const blocks = (task.flags & DESC_FLAG.BOF) !== 0;
@@ -129,11 +129,11 @@ export class ExecutionUnit {
     return 'done';
   }
 
-  /** Checks of section 5 of the DSA specification, in the order that decides which error is seen. @returns a status, or 0 */
+  /** The order of the checks decides which of several errors is seen. @returns a status, or 0 */
   #check(task: Task, operation: Operation | undefined): number {
     const { flags, queue, opcode } = task;
-    if (operation === undefined || !this.#executable.has(opcode) || !queue.allows(opcode))
-      return COMP_STATUS.BAD_OPCODE;
+    const executed = this.#executable.has(opcode) && queue.allows(opcode);
+    if (operation === undefined || !executed) return COMP_STATUS.BAD_OPCODE;
     let allowed = COMMON_FLAGS | operation.flags;
     if (operation.mayBlock && queue.blockOnFault) allowed |= DESC_FLAG.BOF;
     if (task.inBatch) allowed |= DESC_FLAG.FENCE;

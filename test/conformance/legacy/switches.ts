@@ -90,6 +90,15 @@ export const switches: Subject = {
     );
 
     test(
+      '1.7: v5.6 does not look at page-walk coherency: an IOMMU without SMPWC binds',
+      { machine: { ...WIDE, iommu: { smpwc: false }, svm: { notSvmCapableIsEnotsupp: true } } },
+      (world) => {
+        const [device] = world.devices();
+        expect(world.bind(device)).toBe(1);
+      },
+    );
+
+    test(
       '1.1/12: v5.2: a five-level CPU over a four-level IOMMU → EINVAL when the entry is written; the PASID is freed',
       {
         machine: { ...WIDE, cpu: { la57: true }, iommu: { fiveLevel: false }, svm: { checksFiveLevel: true } },

@@ -360,6 +360,26 @@ describe('release (4.5)', () => {
     expect(kernel.self.sysfs.read(`${WQ}/state`)).toBe('enabled');
   });
 
+  it.each(['dedicated', 'shared'] as const)('legacy: a %s queue finishes what came through the file', (mode) => {
+    const kernel = machine({ workQueues: [{ mode, size: 8 }] }, { semantics: 'legacy', clock: 'manual' });
+    const client = new Client(kernel, { shared: mode === 'shared' });
+    const pasid = kernel.self.svm?.bindMm({ path: NODE }, 0, null) ?? 0;
+    const slots = Array.from({ length: 4 }, () => client.submit({ pasid }));
+    client.process.munmap(client.portal);
+    client.process.close(client.fd);
+    expect(slots.map((slot) => client.status(slot))).toEqual(slots.map(() => SUCCESS));
+    expect(kernel.self.sysfs.read(`${WQ}/clients`)).toBe('0');
+  });
+
+  it('legacy: write(2) leaves the PASID to the descriptor', () => {
+    const kernel = machine({ workQueues: [{ mode: 'shared', size: 8 }] }, { semantics: 'legacy' });
+    const client = new Client(kernel, { shared: true });
+    const pasid = kernel.self.svm?.bindMm({ path: NODE }, 0, null) ?? 0;
+    kernel.self.write(client.fd, client.descriptor(client.encode({ pasid })));
+    kernel.clock.runUntilIdle();
+    expect(client.status(0)).toBe(SUCCESS);
+  });
+
   it('closing a shared queue drains the PASID on all queues of the device, and no other', () => {
     const kernel = machine(
       { workQueues: [1, 2].map((group) => ({ mode: 'shared', size: 8, group })) },

@@ -130,6 +130,28 @@ describe('operations', () => {
     );
   });
 
+  it('MEMMOVE is right where a range runs off a plain buffer into the rest of its page', () => {
+    const { client, process } = setUp();
+    const buffer = noise(100);
+    const source = process.addressOf(buffer);
+    // What surrounds the buffer is not zero either.
+    process.poke(source - 16n, noise(16, 3));
+    process.poke(source + 100n, noise(200, 5));
+    for (const [at, to, size] of [
+      [-10, 5, 30],
+      [-10, 5, 300],
+      [80, 90, 40],
+      [90, 80, 40],
+      [-16, 100, 116],
+    ] as const) {
+      const expected = process.peek(source - 16n, 400);
+      expected.copyWithin(to + 16, at + 16, at + 16 + size);
+      const addresses = { source: source + BigInt(at), destination: source + BigInt(to) };
+      expect(client.run({ opcode: MEMMOVE, ...addresses, size }).status).toBe(SUCCESS);
+      expect(process.peek(source - 16n, 400)).toEqual(expected);
+    }
+  });
+
   it('MEMFILL repeats its pattern from the first byte on', () => {
     const { client, arena } = setUp();
     fc.assert(

@@ -10,6 +10,14 @@ import type { Task } from '../task.js';
  */
 export type Outcome = 'done' | 'fault' | 'wait';
 
+/** Carries other descriptors out, for an operation that is made of them. They are tasks of their own, woken as it is. */
+export interface Executor {
+  /** Checks a descriptor. @returns the bytes that it will process */
+  begin(task: Task): number;
+  /** Takes it as far as it goes. @returns whether it is finished; otherwise it waits */
+  step(task: Task): boolean;
+}
+
 /** One operation of the device. Everything it must remember between two runs is in the task. */
 export interface Operation {
   /** Flags beside the common ones that it takes (`DESC_FLAG`, and its own from bit 16 on). */
@@ -23,5 +31,5 @@ export interface Operation {
   /** Checks of its own, after the common ones. @returns a completion status, or 0 */
   validate?(task: Task): number;
   /** Works on memory. On 'done' it may set `status`, which is SUCCESS before; result fields go into the record. */
-  run(task: Task, dma: Dma): Outcome;
+  run(task: Task, dma: Dma, executor: Executor): Outcome;
 }
