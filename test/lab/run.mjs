@@ -1,10 +1,11 @@
 /**
  * Runs the conformance suite on real Linux kernels in a virtual machine.
  *
- *   INTEL_SVM_LAB=path/to/run.sh node test/lab/run.mjs [--jobs N] [--json FILE] [NAME...]
+ *   INTEL_SVM_LAB=path/to/run.sh node test/lab/run.mjs [--jobs N] [--reports DIRECTORY] [NAME...]
  *
  * INTEL_SVM_LAB names the launcher: a program that boots a machine with a DSA device, shows the current folder in it, and
  * runs a command there. Each machine below is booted once. Without the launcher nothing is run, and that is said.
+ * --reports keeps what vitest's JSON reporter wrote in each, as lab-NAME.json.
  * Exit status: 0 when every test of every machine passed, 1 otherwise.
  */
 import { spawn } from 'node:child_process';
@@ -38,7 +39,7 @@ const NO_STATUS_FROM_GUEST = 125;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { jobs: { type: 'string', default: '2' }, json: { type: 'string' } },
+  options: { jobs: { type: 'string', default: '2' }, reports: { type: 'string' } },
 });
 const launcher = process.env['INTEL_SVM_LAB'];
 const machines = MACHINES.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
@@ -48,10 +49,11 @@ if (unknown.length > 0) {
   console.error(`no such machine: ${unknown.join(', ')}. There are: ${MACHINES.map(({ name }) => name).join(', ')}`);
   process.exit(1);
 }
-if (launcher === undefined || !existsSync(launcher)) {
+if (!launcher || !existsSync(launcher)) {
   const why =
     launcher === undefined ? 'INTEL_SVM_LAB is not set' : `INTEL_SVM_LAB names ${launcher}, which does not exist`;
   console.log(`lab: skipped, ${machines.length} machines: ${why}`);
+  keepReport('skipped', emptyReport({ numPendingTests: machines.length }));
   finish([{ passed: 0, failed: 0, skipped: machines.length }]);
 }
 
@@ -117,6 +119,7 @@ async function boot({ name, about, options, before = 'exec' }) {
       );
     }
     if (broken) console.log(output.split('\n').slice(-40).join('\n'));
+    keepReport(name, tests.length === 0 ? emptyReport({ numFailedTests: 1 }) : readFileSync(join(out, 'report.json')));
     return { ...counts, failed: counts.failed + (broken || tests.length === 0 ? 1 : 0), neverStarted };
   } finally {
     rmSync(out, { recursive: true, force: true });
@@ -139,6 +142,16 @@ function testsOf(report) {
   return JSON.parse(readFileSync(report, 'utf8')).testResults.flatMap(({ assertionResults }) => assertionResults);
 }
 
+/** The part of a report that says how many tests there were, for a machine that made none. */
+function emptyReport(counts) {
+  const none = { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0, testResults: [] };
+  return JSON.stringify({ ...none, ...counts });
+}
+
+function keepReport(name, report) {
+  if (values.reports !== undefined) writeFileSync(join(values.reports, `lab-${name}.json`), report);
+}
+
 function totals({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed, ${skipped} skipped`;
 }
@@ -146,7 +159,6 @@ function totals({ passed, failed, skipped }) {
 function finish(counts) {
   const sum = (key) => counts.reduce((total, count) => total + count[key], 0);
   const total = { passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') };
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ ...total, machines: counts })}\n`);
   console.log(`lab: ${totals(total)}`);
   process.exit(total.failed === 0 ? 0 : 1);
 }
