@@ -50,8 +50,7 @@ if (unknown.length > 0) {
   process.exit(1);
 }
 if (!launcher || !existsSync(launcher)) {
-  const why =
-    launcher === undefined ? 'INTEL_SVM_LAB is not set' : `INTEL_SVM_LAB names ${launcher}, which does not exist`;
+  const why = launcher ? `INTEL_SVM_LAB names ${launcher}, which does not exist` : 'INTEL_SVM_LAB is not set';
   console.log(`lab: skipped, ${machines.length} machines: ${why}`);
   keepReport('skipped', emptyReport({ numPendingTests: machines.length }));
   finish([{ passed: 0, failed: 0, skipped: machines.length }]);
