@@ -15,7 +15,7 @@ export interface ConnectOptions {
   /**
    * - 'linux': the kernel of this machine;
    * - 'mock': a machine in memory (`options.mock`);
-   * - 'auto': 'linux' where it has an accelerator, else 'mock'; the result says which.
+   * - 'auto': 'linux' where it has a device that can be bound, else 'mock'; the result says which, and why.
    *
    * Default: the environment variable INTEL_SVM_BACKEND, else 'linux'.
    */
@@ -52,23 +52,24 @@ export async function connect(options: ConnectOptions = {}): Promise<Connection>
     if (options.backend !== undefined || options.mock !== undefined || options.roots !== undefined) {
       throw invalidArgValue('options', 'must not name a backend, a mock or roots beside a kernel');
     }
+    requireKernel(options.kernel);
     return connection(options.kernel, 'the caller brought its kernel');
   }
-  const fromEnvironment = process.env['INTEL_SVM_BACKEND'];
-  const asked = options.backend === undefined && fromEnvironment ? 'INTEL_SVM_BACKEND' : 'options.backend';
-  const backend: string = options.backend ?? (fromEnvironment || 'linux');
+  const fromEnvironment = process.env['INTEL_SVM_BACKEND'] || undefined;
+  const backend: string = options.backend ?? fromEnvironment ?? 'linux';
+  const asker = options.backend === undefined ? fromEnvironment && 'INTEL_SVM_BACKEND' : 'the caller';
+  const reason = asker === undefined ? 'the default' : `asked for by ${asker}`;
   switch (backend) {
     case 'linux':
-      return connection(
-        openLinuxKernel(options.roots),
-        backend === options.backend ? 'asked for by the caller' : 'the default',
-      );
+      return connection(openLinuxKernel(options.roots), reason);
     case 'mock':
-      return openMock(options.mock, `asked for by ${asked === 'options.backend' ? 'the caller' : asked}`);
+      return openMock(options.mock, reason);
     case 'auto':
       return openAny(options);
-    default:
-      throw invalidArgValue(asked, `must be 'linux', 'mock' or 'auto'. Received '${backend}'`);
+    default: {
+      const argument = options.backend === undefined ? 'INTEL_SVM_BACKEND' : 'options.backend';
+      throw invalidArgValue(argument, `must be 'linux', 'mock' or 'auto'. Received '${backend}'`);
+    }
   }
 }
 
@@ -80,9 +81,16 @@ export async function devices(options: ConnectOptions = {}): Promise<SvmDevice[]
   return (await connect(options)).devices();
 }
 
+function requireKernel(kernel: unknown): void {
+  if (typeof kernel === 'object' && kernel !== null && 'sysfs' in kernel && 'open' in kernel) return;
+  throw invalidArgType('options.kernel', 'a Kernel, such as the `self` of a mock kernel', kernel);
+}
+
 async function openAny({ mock, roots }: ConnectOptions): Promise<Connection> {
   try {
-    return connection(openLinuxKernel(roots), 'this machine has an accelerator');
+    const found = connection(openLinuxKernel(roots), 'this machine has an accelerator');
+    if (found.devices().length > 0) return found;
+    return openMock(mock, 'the accelerator of this machine has no enabled work queue of type "user"');
   } catch (error) {
     if (!(error instanceof SvmError)) throw error;
     return openMock(mock, `no accelerator to use: ${error.hint ?? error.message}`);

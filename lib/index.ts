@@ -2,7 +2,7 @@ export { connect, devices, type BackendChoice, type ConnectOptions, type Connect
 export { available, bindMm, hardwarePasid, isPasidValid, probe, unbindMm, type BindOptions } from './svm/bind.js';
 export type { Roots } from './linux/roots.js';
 export { findHardwarePasid, type HardwarePasid, type PasidSource } from './idxd/hardware-pasid.js';
-export { WorkQueue, type WorkQueueOptions } from './idxd/work-queue.js';
+export { WorkQueue, type RunOptions, type WorkQueueOptions } from './idxd/work-queue.js';
 export type { SubmissionMode } from './idxd/submission.js';
 export type { Completion, DescriptorFields } from './idxd/ring.js';
 export { SvmBinding } from './svm/binding.js';
@@ -11,6 +11,9 @@ export { COMP_STATUS, completionStatus, isWriteFault, statusCode } from './abi/c
 export { DESC_FLAG } from './abi/descriptor-flags.js';
 export { DSA_OPCODE } from './abi/dsa.js';
 export {
+  PRQ_RESPONSE_FAILURE,
+  PRQ_RESPONSE_INVALID,
+  PRQ_RESPONSE_SUCCESS,
   SVM_FLAG_PRIVATE_PASID,
   SVM_FLAG_SUPERVISOR_MODE,
   SVM_REQ_EXEC,
@@ -18,7 +21,10 @@ export {
   SVM_REQ_READ,
   SVM_REQ_WRITE,
 } from './abi/svm.js';
+export { UACCE_CMD_PUT_Q, UACCE_CMD_START_Q, UACCE_REGION } from './abi/uacce.js';
 export { SvmError, type SvmErrorContext } from './errors.js';
+export { POLL } from './kernel.js';
+export type { ErrnoName } from './abi/errno.js';
 export type {
   AllocOptions,
   CpuFeatures,

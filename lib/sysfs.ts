@@ -11,6 +11,11 @@ export function listIfPresent(kernel: Kernel, path: string): string[] {
   return ifPresent(() => kernel.sysfs.list(path)) ?? [];
 }
 
+/** `Sysfs.realpath`, or `undefined` where there is no such file. */
+export function realpathIfPresent(kernel: Kernel, path: string): string | undefined {
+  return ifPresent(() => kernel.sysfs.realpath(path));
+}
+
 function ifPresent<T>(access: () => T): T | undefined {
   try {
     return access();

@@ -1,6 +1,7 @@
 import { Clock } from './clock.js';
 import type { CharDevice } from './devices/char-device.js';
 import { Injections } from './injections.js';
+import type { DeviceContext } from './iommu/device-context.js';
 import { Iommu } from './iommu/iommu.js';
 import type { MachineSettings } from './options.js';
 import { Random } from './random.js';
@@ -21,6 +22,7 @@ export class Machine {
   readonly sva: ModernSva | undefined;
   readonly sysfs = new SysfsTree();
   readonly #nodes = new Map<string, CharDevice>();
+  readonly #contexts = new Map<string, DeviceContext>();
   #lastPid = 1000;
 
   constructor(settings: MachineSettings) {
@@ -44,6 +46,12 @@ export class Machine {
   /** Makes a device node appear below /dev. */
   addNode(device: CharDevice): void {
     this.#nodes.set(device.path, device);
+    this.#contexts.set(device.path, device.context);
+  }
+
+  /** The device behind a node, also of one that is not there now. */
+  context(path: string): DeviceContext | undefined {
+    return this.#contexts.get(path);
   }
 
   removeNode(path: string): void {

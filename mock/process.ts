@@ -1,3 +1,4 @@
+import { DSA_DESCRIPTOR_SIZE } from '../lib/abi/dsa.js';
 import { SvmError, invalidState, outOfRange } from '../lib/errors.js';
 import type {
   AllocOptions,
@@ -15,11 +16,12 @@ import type {
   SvmDevOps,
   Sysfs,
 } from '../lib/kernel.js';
-import { operand } from '../lib/operand.js';
+import { operand, type Operand } from '../lib/operand.js';
 import { discoverDevices } from '../lib/svm/discovery.js';
 import type { SvmDevice } from '../lib/svm/device.js';
 import type { Caller, CharDevice, MappedRegion, OpenFile, PortalStore } from './devices/char-device.js';
 import { Errno, fail } from './errno.js';
+import type { DeviceContext } from './iommu/device-context.js';
 import type { Machine } from './machine.js';
 import { AddressSpace } from './mm/address-space.js';
 import { BufferMap } from './mm/buffers.js';
@@ -30,7 +32,6 @@ import type { LegacySvm } from './svm/legacy.js';
 /** RLIMIT_NOFILE, Linux's default soft limit. */
 const MAX_FILES = 1024;
 const FIRST_FD = 3;
-const DESCRIPTOR_BYTES = 64;
 
 /** An open file: `struct file`. Descriptors (after fork, of several processes) and mappings share it. */
 interface FileDescription {
@@ -38,6 +39,14 @@ interface FileDescription {
   readonly path: string;
   references: number;
 }
+
+/** A pin, with the reference that keeps its memory: mappings hold buffers weakly. */
+interface HeldPin extends Pin {
+  readonly buffer: ArrayBufferLike;
+}
+
+/** Whose `alloc` a buffer came from. */
+const owners = new WeakMap<ArrayBufferLike, MockProcess>();
 
 interface MappingState {
   readonly description: FileDescription;
@@ -73,13 +82,21 @@ export class MockProcess implements Kernel {
   readonly #files = new Map<number, FileDescription>();
   readonly #mappings = new Map<DeviceMapping, MappingState>();
   readonly #allocations = new Map<DmaBuffer, number>();
-  readonly #pins = new Set<Pin>();
+  readonly #pins = new Set<HeldPin>();
+  /** Rings that a portal reads from, as long as it is mapped. */
+  readonly #rings = new Map<DeviceMapping, DmaBuffer[]>();
 
   /** Made by `MockKernel.spawn` and `fork`. */
   constructor(
     machine: Machine,
     holdings: Holdings,
-    options: { uid: number; capSysRawio: boolean; kernelThread?: boolean; mm?: AddressSpace },
+    options: {
+      uid: number;
+      capSysRawio: boolean;
+      kernelThread?: boolean;
+      /** A forked address space, and where the parent's buffers lie in it. */
+      forked?: { readonly mm: AddressSpace; readonly buffers: BufferMap };
+    },
   ) {
     this.#machine = machine;
     this.#holdings = holdings;
@@ -88,8 +105,8 @@ export class MockProcess implements Kernel {
     this.uid = options.uid;
     this.capSysRawio = options.capSysRawio;
     this.#kernelThread = options.kernelThread ?? false;
-    this.#mm = options.mm ?? new AddressSpace(machine.random);
-    this.#buffers = new BufferMap(this.#mm);
+    this.#mm = options.forked?.mm ?? new AddressSpace(machine.random);
+    this.#buffers = new BufferMap(this.#mm, options.forked?.buffers);
     this.sysfs = this.#sysfs();
     if (machine.svm !== undefined) this.svm = this.#svmCalls(machine.svm);
   }
@@ -140,7 +157,7 @@ export class MockProcess implements Kernel {
       const child = new MockProcess(this.#machine, this.#holdings, {
         uid: this.uid,
         capSysRawio: this.capSysRawio,
-        mm,
+        forked: { mm, buffers: this.#buffers },
       });
       for (const [fd, description] of this.#files) {
         description.references += 1;
@@ -219,19 +236,25 @@ export class MockProcess implements Kernel {
   }
 
   submitter(portal: DeviceMapping, instruction: SubmitInstruction, ring: DmaBuffer): Submit {
-    const { description, store } = this.#call('submit', undefined, () => {
+    const { path, takes } = this.#call('submit', undefined, () => {
       const mapping = this.#mappings.get(portal) ?? fail('EINVAL');
-      const store = mapping.region.store?.bind(mapping.region) ?? fail('EINVAL');
+      const takesDescriptor = mapping.region.store?.bind(mapping.region) ?? fail('EINVAL');
       if (!this.cpu[instruction]) fail('ENOSYS');
-      return { description: mapping.description, store };
+      const rings = this.#rings.get(portal) ?? [];
+      this.#rings.set(portal, rings);
+      if (!rings.includes(ring)) rings.push(ring);
+      return { path: mapping.description.path, takes: takesDescriptor };
     });
-    const slots = Math.floor(ring.byteLength / DESCRIPTOR_BYTES);
+    const slots = Math.floor(ring.byteLength / DSA_DESCRIPTOR_SIZE);
     return (first, count = 1) => {
-      if (!Number.isInteger(first) || !(first >= 0) || !(count >= 1) || !(first + count <= slots)) {
+      if (!Number.isInteger(first) || first < 0 || first >= slots) {
         throw outOfRange('slot', `an integer from 0 to ${slots - 1}`, first);
       }
-      if (!this.#mappings.has(portal)) throw invalidState(`the portal of '${description.path}' is unmapped`);
-      return this.#call('submit', description.path, () => this.#store(store, instruction, ring, first, count));
+      if (!Number.isInteger(count) || count < 1 || first + count > slots) {
+        throw outOfRange('count', `an integer from 1 to ${slots - first}`, count);
+      }
+      if (!this.#mappings.has(portal)) throw invalidState(`the portal of '${path}' is unmapped`);
+      return this.#call('submit', path, () => this.#store(takes, instruction, ring, first, count));
     };
   }
 
@@ -240,13 +263,14 @@ export class MockProcess implements Kernel {
   alloc(byteLength: number, options: AllocOptions = {}): DmaBuffer {
     return this.#call('mmap', undefined, () => {
       if (this.#machine.injections.strikes('allocation-failure')) return fail('ENOMEM');
-      if (!(byteLength > 0)) return fail('EINVAL');
-      const memory = new Uint8Array(pageAlign(byteLength));
+      if (!Number.isInteger(byteLength) || byteLength <= 0) return fail('EINVAL');
+      const memory = allocate(pageAlign(byteLength));
       const address = this.#mm.map(new OwnedMemory(memory), byteLength);
       if (options.populate ?? true) this.#mm.touch(address, byteLength, true);
       this.#buffers.place(memory.buffer, address);
       const buffer = { bytes: memory.subarray(0, byteLength), address: BigInt(address), byteLength };
       this.#allocations.set(buffer, address);
+      owners.set(memory.buffer, this);
       this.#holdings.allocations += 1;
       return buffer;
     });
@@ -255,8 +279,9 @@ export class MockProcess implements Kernel {
   free(buffer: DmaBuffer): void {
     this.#call('munmap', undefined, () => {
       const address = this.#allocations.get(buffer) ?? fail('EINVAL');
+      if (this.#isHeld(buffer)) return fail('EBUSY');
       this.#mm.unmap(address, buffer.byteLength);
-      this.#forget(buffer);
+      return this.#forget(buffer);
     });
   }
 
@@ -268,17 +293,15 @@ export class MockProcess implements Kernel {
   }
 
   addressOf(view: MemoryView): bigint {
-    const memory = operand(view, 'view');
-    return this.#call('addressof', undefined, () => BigInt(this.#buffers.addressOf(memory)));
+    return this.#call('addressof', undefined, () => BigInt(this.#locate(operand(view, 'view'))));
   }
 
   pin(view: MemoryView): Pin {
     const memory = operand(view, 'view');
     return this.#call('pin', undefined, () => {
-      const pin = {
-        address: BigInt(this.#buffers.addressOf(memory)),
+      const pin: HeldPin = {
+        address: BigInt(this.#locate(memory)),
         byteLength: memory.byteLength,
-        // The reference that keeps the memory: mappings hold buffers weakly.
         buffer: memory.buffer,
         release: (): void => {
           if (this.#pins.delete(pin)) this.#holdings.pinnedBuffers -= 1;
@@ -310,8 +333,8 @@ export class MockProcess implements Kernel {
   evict(view: MemoryView): void {
     const memory = operand(view, 'view');
     this.#call('madvise', undefined, () => {
-      const first = Math.floor(this.#buffers.addressOf(memory) / PAGE_SIZE) * PAGE_SIZE;
-      this.#mm.evict(first, this.#buffers.addressOf(memory) + memory.byteLength - first);
+      const first = Math.floor(this.#locate(memory) / PAGE_SIZE) * PAGE_SIZE;
+      this.#mm.evict(first, this.#locate(memory) + memory.byteLength - first);
     });
   }
 
@@ -336,8 +359,8 @@ export class MockProcess implements Kernel {
 
   #store(store: PortalStore, instruction: SubmitInstruction, ring: DmaBuffer, first: number, count: number): number {
     for (let taken = 0; taken < count; taken += 1) {
-      const start = (first + taken) * DESCRIPTOR_BYTES;
-      const descriptor = ring.bytes.subarray(start, start + DESCRIPTOR_BYTES);
+      const start = (first + taken) * DSA_DESCRIPTOR_SIZE;
+      const descriptor = ring.bytes.subarray(start, start + DSA_DESCRIPTOR_SIZE);
       if (!store(this.#caller(), instruction, descriptor)) return taken;
     }
     return count;
@@ -347,19 +370,14 @@ export class MockProcess implements Kernel {
     return {
       bindMm: <D extends DeviceNode>(dev: D, flags: number, ops: SvmDevOps<D> | null) =>
         this.#call('bind_mm', dev.path, () =>
-          svm.bindMm(
-            this.#device(dev.path).context,
-            this.#kernelThread ? undefined : this.#mm,
-            flags,
-            ops,
-            (...request) => ops?.faultCb?.(dev, ...request),
+          svm.bindMm(this.#context(dev), this.#kernelThread ? undefined : this.#mm, flags, ops, (...request) =>
+            ops?.faultCb?.(dev, ...request),
           ),
         ),
-      probe: (dev, flags) => this.#call('bind_mm', dev.path, () => svm.probe(this.#device(dev.path).context, flags)),
-      unbindMm: (dev, pasid) =>
-        this.#call('unbind_mm', dev.path, () => svm.unbindMm(this.#device(dev.path).context, pasid)),
+      probe: (dev, flags) => this.#call('bind_mm', dev.path, () => svm.probe(this.#context(dev), flags)),
+      unbindMm: (dev, pasid) => this.#call('unbind_mm', dev.path, () => svm.unbindMm(this.#context(dev), pasid)),
       isPasidValid: (dev, pasid) =>
-        this.#call('is_pasid_valid', dev.path, () => svm.isPasidValid(this.#device(dev.path).context, pasid)),
+        this.#call('is_pasid_valid', dev.path, () => svm.isPasidValid(this.#context(dev), pasid)),
     };
   }
 
@@ -375,6 +393,11 @@ export class MockProcess implements Kernel {
 
   #caller(): Caller {
     return { pid: this.pid, uid: this.uid, capSysRawio: this.capSysRawio, mm: this.#mm };
+  }
+
+  /** `struct device`: it is there whether or not its node is, and no permission guards it. */
+  #context({ path }: DeviceNode): DeviceContext {
+    return this.#machine.context(path) ?? fail('ENODEV');
   }
 
   #device(path: string): CharDevice {
@@ -417,9 +440,23 @@ export class MockProcess implements Kernel {
   #unmapDevice(mapping: DeviceMapping): void {
     const { description, region } = this.#mappings.get(mapping) ?? fail('EINVAL');
     this.#mappings.delete(mapping);
+    this.#rings.delete(mapping);
     this.#holdings.deviceMappings -= 1;
     region.unmap?.();
     this.#put(description);
+  }
+
+  /** An operand's address. Memory that another process allocated is none of this one's, unless fork handed it down. */
+  #locate(memory: Operand): number {
+    const owner = owners.get(memory.buffer);
+    const foreign = owner !== undefined && owner !== this && this.#buffers.find(memory) === undefined;
+    return foreign ? fail('EFAULT') : this.#buffers.addressOf(memory);
+  }
+
+  #isHeld(buffer: DmaBuffer): boolean {
+    for (const pin of this.#pins) if (pin.buffer === buffer.bytes.buffer) return true;
+    for (const rings of this.#rings.values()) if (rings.includes(buffer)) return true;
+    return false;
   }
 
   #forget(buffer: DmaBuffer): void {
@@ -433,5 +470,14 @@ export class MockProcess implements Kernel {
     for (const mapping of this.#mappings.keys()) this.#unmapDevice(mapping);
     for (const buffer of this.#allocations.keys()) this.#forget(buffer);
     for (const pin of this.#pins) pin.release();
+  }
+}
+
+/** Memory for an allocation: what does not fit is out of memory, not an exception of the language. */
+function allocate(byteLength: number): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(byteLength);
+  } catch (error) {
+    return error instanceof RangeError ? fail('ENOMEM') : fail('EINVAL');
   }
 }

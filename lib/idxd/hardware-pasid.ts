@@ -2,12 +2,12 @@ import { DESC_FLAG } from '../abi/descriptor-flags.js';
 import { DSA_OPCODE } from '../abi/dsa.js';
 import { PASID_MAX } from '../abi/svm.js';
 import { parseSwerr, type Swerr } from '../abi/swerr.js';
-import { SvmError } from '../errors.js';
+import { SvmError, invalidArgValue } from '../errors.js';
 import { isPasidValid } from '../svm/bind.js';
 import { DeviceFile } from '../svm/device-file.js';
 import type { SvmDevice } from '../svm/device.js';
 import { readIfPresent } from '../sysfs.js';
-import { Ring, type DescriptorFields } from './ring.js';
+import { Ring } from './ring.js';
 import { Submission, descriptorPasid, instructionFor } from './submission.js';
 
 /**
@@ -54,6 +54,10 @@ export async function findHardwarePasid(
   options: { readonly sources?: readonly PasidSource[] } = {},
 ): Promise<HardwarePasid | undefined> {
   isPasidValid(dev, pasid);
+  const unknown = options.sources?.find((source) => !Object.hasOwn(SOURCES, source));
+  if (unknown !== undefined) {
+    throw invalidArgValue('options.sources', `must name ${Object.keys(SOURCES).join(', ')}. Received '${unknown}'`);
+  }
   for (const source of options.sources ?? PASSIVE) {
     const found = await SOURCES[source](dev, pasid);
     if (found !== undefined) return { pasid: found, source };
@@ -133,38 +137,39 @@ async function fromPageRequest(dev: SvmDevice, bound: number): Promise<number | 
 /** @returns the number of the page that the device asked for */
 async function provokePageRequest(dev: SvmDevice, bound: number): Promise<bigint> {
   const { kernel } = dev;
-  const target = kernel.alloc(kernel.pageSize, { populate: false });
-  try {
-    const fill: DescriptorFields = {
+  return withRing(dev, async (ring, submit, file) => {
+    const target = kernel.alloc(kernel.pageSize, { populate: false });
+    file.whenClosed(() => kernel.free(target));
+    ring.encode(0, {
       opcode: DSA_OPCODE.MEMFILL,
       pasid: descriptorPasid(kernel, bound),
       flags: DESC_FLAG.CRAV | DESC_FLAG.RCR | DESC_FLAG.BOF,
       dstAddr: target.address,
       xferSize: kernel.pageSize,
-    };
-    await withRing(dev, async (ring, submit) => {
-      ring.encode(0, fill);
-      if (submit() !== 1) return;
-      for (let turns = 0; turns < PATIENCE && !ring.isComplete(0); turns += 1) await kernel.turn();
     });
+    if (submit() === 1) {
+      for (let turns = 0; turns < PATIENCE && !ring.isComplete(0); turns += 1) await kernel.turn();
+    }
     return target.address / BigInt(kernel.pageSize);
-  } finally {
-    kernel.free(target);
-  }
+  });
 }
 
-/** Runs with a ring of one slot on the file that this process has open; `submit` offers the slot to the queue. */
-async function withRing<T>(dev: SvmDevice, use: (ring: Ring, submit: () => number) => Promise<T>): Promise<T> {
+/**
+ * Runs with a ring of one slot on the file that this process has open; `submit` offers the slot to the queue. Nothing says
+ * when the device is done with a descriptor that has no record, so the memory is kept until the file is closed.
+ */
+async function withRing<T>(
+  dev: SvmDevice,
+  use: (ring: Ring, submit: () => number, file: DeviceFile) => Promise<T>,
+): Promise<T> {
   const { kernel } = dev;
   const mode = kernel.sysfs.read(`${dev.sysfs}/mode`) === 'dedicated' ? 'dedicated' : 'shared';
   using file = new DeviceFile(kernel, dev.path);
   const ring = new Ring(kernel, 1);
-  try {
-    using submission = new Submission(dev, file.fd, ring, instructionFor(dev, mode, undefined), undefined);
-    return await use(ring, () => submission.submit(0));
-  } finally {
-    ring.free();
-  }
+  file.whenClosed(() => ring.free());
+  using submission = new Submission(dev, file.fd, ring, instructionFor(dev, mode, undefined), undefined);
+  submission.requireEnabled();
+  return await use(ring, () => submission.submit(0), file);
 }
 
 const accelerator = (dev: SvmDevice): string => `/sys/bus/dsa/devices/${dev.accelerator}`;

@@ -7,6 +7,7 @@ import type { Ring } from './ring.js';
 
 /** How descriptors reach the queue: a mapped portal with one of its instructions, or write(2) where mapping is refused. */
 export type SubmissionMode = SubmitInstruction | 'write';
+export const SUBMISSION_MODES: readonly SubmissionMode[] = ['movdir64b', 'enqcmd', 'write'];
 
 /**
  * The instruction that a queue takes: MOVDIR64B if it is dedicated, ENQCMD if it is shared.
@@ -91,7 +92,7 @@ export class Submission implements Disposable {
   }
 
   #write(slot: number, count: number): number {
-    this.#requireEnabled();
+    this.requireEnabled();
     const first = slot * DSA_DESCRIPTOR_SIZE;
     const descriptors = this.#ring.memory.bytes.subarray(first, first + count * DSA_DESCRIPTOR_SIZE);
     try {
@@ -102,8 +103,12 @@ export class Submission implements Disposable {
     }
   }
 
-  /** write(2) to a queue that was disabled dereferences a null portal in the kernel (idxd cdev.c): never let it come to that. */
-  #requireEnabled(): void {
+  /**
+   * A queue that was disabled loses what is stored to its portal, and write(2) to it dereferences a null portal in the kernel
+   * (idxd cdev.c): neither must come to pass.
+   * @throws SvmError ENXIO
+   */
+  requireEnabled(): void {
     const { path, sysfs } = this.#device;
     if (readIfPresent(this.#kernel, `${sysfs}/state`) === 'enabled') return;
     const hint = 'The work queue was disabled or removed while in use: enable it and open it again.';

@@ -1,7 +1,8 @@
-import { readFileSync, readdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readdirSync, realpathSync, writeSync } from 'node:fs';
+import { posix } from 'node:path';
 import { DSA_DESCRIPTOR_SIZE } from '../abi/dsa.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
-import { SvmError, invalidArgValue } from '../errors.js';
+import { SvmError, invalidArgType } from '../errors.js';
 import type {
   AllocOptions,
   CpuFeatures,
@@ -22,12 +23,14 @@ import { resolveRoots, type Roots } from './roots.js';
 /** The addon cannot represent a larger length; nothing that is shared with a device comes near it. */
 const MAX_LENGTH = 2 ** 47;
 
+/** A Node.js process has one address space from start to end. */
+const MM: object = {};
+
 /** `Kernel` over the addon: this process on this machine. */
 export class LinuxKernel implements Kernel {
   readonly backend = 'linux';
   readonly pid = process.pid;
-  /** A Node.js process has one address space from start to end. */
-  readonly mm: object = {};
+  readonly mm = MM;
   readonly pageSize: number;
   readonly cpu: CpuFeatures;
   readonly sysfs: Sysfs;
@@ -152,17 +155,19 @@ export class LinuxKernel implements Kernel {
     return {
       read: (path) => this.#call('read', path, () => readFileSync(this.#locate(path), 'utf8').replace(/\n$/, '')),
       list: (path) => this.#call('scandir', path, () => readdirSync(this.#locate(path)).toSorted()),
-      write: (path, text) => this.#call('write', path, () => writeFileSync(this.#locate(path), text, { flag: 'r+' })),
+      write: (path, text) => this.#call('write', path, () => writeOnce(this.#locate(path), text)),
       realpath: (path) => this.#call('realpath', path, () => this.#name(realpathSync.native(this.#locate(path)))),
     };
   }
 
-  /** Where a path of the port lies on this machine. Paths outside the roots stand for no file. */
+  /** Where a path of the port lies on this machine. Outside the roots there is no file (ENOENT). */
   #locate(path: string): string {
+    if (typeof path !== 'string') throw invalidArgType('path', 'a string', path);
+    const normal = posix.normalize(path);
     for (const [root, place] of this.#places()) {
-      if (path === root || path.startsWith(`${root}/`)) return place + path.slice(root.length);
+      if (normal === root || normal.startsWith(`${root}/`)) return place + normal.slice(root.length);
     }
-    throw invalidArgValue('path', `must lie below /dev, /sys or /proc. Received '${path}'`);
+    throw Object.assign(new Error(`${path} is not below /dev, /sys or /proc`), { errno: -ERRNO.ENOENT });
   }
 
   /** The port's name of a file on this machine. */
@@ -212,6 +217,16 @@ function systemErrno(error: unknown): keyof typeof ERRNO | undefined {
   if (error instanceof SvmError || !(error instanceof Error)) return undefined;
   const errno: unknown = 'errno' in error ? error.errno : undefined;
   return typeof errno === 'number' ? errnoName(errno) : undefined;
+}
+
+/** One write(2), without O_CREAT and without reading: attributes such as `bind` are write-only. */
+function writeOnce(file: string, text: string): void {
+  const fd = openSync(file, constants.O_WRONLY);
+  try {
+    writeSync(fd, text);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Checks as `operand` does; the addon takes shared memory through a view alone. */

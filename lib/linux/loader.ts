@@ -180,7 +180,8 @@ export interface LoadOptions {
 
 const PACKAGE_NAME = 'intel-svm';
 const ARCHITECTURES: readonly string[] = ['x64', 'arm64'];
-const MOCK_HINT = "use the mock kernel: connect({ backend: 'mock' }) or INTEL_SVM_BACKEND=mock";
+/** What to do on a machine that cannot do better. */
+export const MOCK_HINT = "use the mock kernel: connect({ backend: 'mock' }) or INTEL_SVM_BACKEND=mock";
 
 const nodeRequire = createRequire(import.meta.url);
 let loaded: AddonLoad | undefined;

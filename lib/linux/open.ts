@@ -2,14 +2,16 @@ import { SvmError } from '../errors.js';
 import type { Kernel } from '../kernel.js';
 import { listIfPresent } from '../sysfs.js';
 import { LinuxKernel } from './kernel.js';
-import { loadAddon, type Addon } from './loader.js';
-import type { Roots } from './roots.js';
+import { MOCK_HINT, loadAddon, type Addon } from './loader.js';
+import { resolveRoots, type Roots } from './roots.js';
 
 const DEVICE_DIRECTORIES = ['/sys/bus/dsa/devices', '/sys/class/uacce'];
-const MOCK_HINT = "use the mock kernel: connect({ backend: 'mock' }) or INTEL_SVM_BACKEND=mock";
 
 /** Addons whose devices are stopped when the process exits: process.exit() in the main thread cleans up no addon. */
 const stoppedAtExit = new WeakSet<Addon>();
+
+/** One per set of roots: a process has one kernel, and its devices are compared by identity. */
+const kernels = new Map<string, Kernel>();
 
 /**
  * The kernel of this machine.
@@ -21,7 +23,10 @@ export function openLinuxKernel(roots: Partial<Roots> = {}): Kernel {
   if (load.addon === undefined) {
     throw new SvmError('ENODEV', { syscall: 'connect', hint: `${load.reason}; ${load.hint}` });
   }
-  const kernel = new LinuxKernel(load.addon, roots);
+  const places = resolveRoots(roots);
+  const key = JSON.stringify(places);
+  const kernel = kernels.get(key) ?? new LinuxKernel(load.addon, places);
+  kernels.set(key, kernel);
   if (!DEVICE_DIRECTORIES.some((directory) => listIfPresent(kernel, directory).length > 0)) {
     const hint = `no accelerator on this machine: ${DEVICE_DIRECTORIES.join(' and ')} are missing or empty (is the idxd or uacce driver loaded?); ${MOCK_HINT}`;
     throw new SvmError('ENODEV', { syscall: 'connect', hint });

@@ -1,6 +1,8 @@
 import { PASID_MAX, SVM_FLAG_PRIVATE_PASID, SVM_FLAG_SUPERVISOR_MODE } from '../abi/svm.js';
+import { UACCE_DEV_SVA } from '../abi/uacce.js';
 import { SvmError, invalidArgType, outOfRange } from '../errors.js';
 import type { SvmCalls } from '../kernel.js';
+import { readIfPresent } from '../sysfs.js';
 import { bindOnOpen } from './bind-on-open.js';
 import type { SvmDevOps, SvmDevice } from './device.js';
 
@@ -33,7 +35,9 @@ const INT32_MAX = 2 ** 31 - 1;
  */
 export function bindMm(dev: SvmDevice, options: BindOptions = {}): number {
   const { flags, ops } = checkedOptions(options);
-  return svmCalls(dev).bindMm(dev, flags, ops);
+  const calls = svmCalls(dev);
+  if (dev.kernel.svm === undefined) requireSva(dev);
+  return calls.bindMm(dev, flags, ops);
 }
 
 /**
@@ -44,7 +48,9 @@ export function bindMm(dev: SvmDevice, options: BindOptions = {}): number {
  */
 export function probe(dev: SvmDevice, options: Pick<BindOptions, 'flags'> = {}): void {
   const { flags } = checkedOptions(options);
-  svmCalls(dev).probe(dev, flags);
+  const calls = svmCalls(dev);
+  if (dev.kernel.svm === undefined) requireSva(dev);
+  calls.probe(dev, flags);
 }
 
 /**
@@ -100,6 +106,24 @@ function svmCalls(dev: SvmDevice): SvmCalls {
     throw invalidArgType('dev', 'an SvmDevice', device);
   }
   return dev.kernel.svm ?? bindOnOpen(dev.kernel);
+}
+
+/**
+ * Where open(2) binds nothing, it succeeds all the same: the device would take pointers for something else.
+ * @throws SvmError EOPNOTSUPP
+ */
+function requireSva(dev: SvmDevice): void {
+  const { kernel, path, sysfs, type, accelerator } = dev;
+  const bindsInOpen =
+    type === 'uacce'
+      ? (Number(readIfPresent(kernel, `${sysfs}/flags`)) & UACCE_DEV_SVA) !== 0
+      : readIfPresent(kernel, `/sys/bus/dsa/devices/${accelerator}/pasid_enabled`) !== '0';
+  if (bindsInOpen) return;
+  const hint =
+    type === 'uacce'
+      ? 'The driver runs this device without shared virtual addressing (flags lacks UACCE_DEV_SVA).'
+      : 'PASID is off for this device (pasid_enabled is 0): boot with intel_iommu=on,sm_on, and load idxd with sva=1.';
+  throw new SvmError('EOPNOTSUPP', { syscall: 'bind_mm', path, hint });
 }
 
 function checkedOptions(options: unknown): { flags: number; ops: SvmDevOps | null } {

@@ -1,5 +1,5 @@
 import type { Kernel } from '../kernel.js';
-import { listIfPresent, readIfPresent } from '../sysfs.js';
+import { listIfPresent, readIfPresent, realpathIfPresent } from '../sysfs.js';
 import { SvmDevice, type DeviceInfo } from './device.js';
 
 const DSA_BUS = '/sys/bus/dsa/devices';
@@ -29,12 +29,14 @@ function idxdQueues(kernel: Kernel): DeviceInfo[] {
   for (const name of listIfPresent(kernel, DSA_BUS)) {
     const numbers = /^wq(\d+)\.(\d+)$/.exec(name);
     if (numbers === null) continue;
-    const sysfs = kernel.sysfs.realpath(`${DSA_BUS}/${name}`);
-    if (kernel.sysfs.read(`${sysfs}/state`) !== 'enabled' || kernel.sysfs.read(`${sysfs}/type`) !== 'user') continue;
+    const sysfs = realpathIfPresent(kernel, `${DSA_BUS}/${name}`);
+    // Queues come and go while they are looked at.
+    const attribute = (file: string): string | undefined => readIfPresent(kernel, `${sysfs}/${file}`);
+    if (sysfs === undefined || attribute('state') !== 'enabled' || attribute('type') !== 'user') continue;
     // .../0000:6a:01.0/dsa0/wq0.0
     const [bdf, accelerator = ''] = sysfs.split('/').slice(-3);
     const type = accelerator.startsWith('iax') ? 'iax' : 'dsa';
-    const numaNode = Number(kernel.sysfs.read(`${DSA_BUS}/${accelerator}/numa_node`));
+    const numaNode = Number(readIfPresent(kernel, `${DSA_BUS}/${accelerator}/numa_node`) ?? -1);
     found.push({
       info: { path: `/dev/${type}/${name}`, name, type, accelerator, sysfs, bdf, numaNode },
       order: [Number(numbers[1]), Number(numbers[2])],
@@ -48,8 +50,9 @@ function uacceDevices(kernel: Kernel): DeviceInfo[] {
   for (const name of listIfPresent(kernel, UACCE_CLASS)) {
     const number = /-(\d+)$/.exec(name);
     if (number === null) continue;
-    const sysfs = kernel.sysfs.realpath(`${UACCE_CLASS}/${name}`);
-    const parent = kernel.sysfs.realpath(`${sysfs}/device`);
+    const sysfs = realpathIfPresent(kernel, `${UACCE_CLASS}/${name}`);
+    if (sysfs === undefined) continue;
+    const parent = realpathIfPresent(kernel, `${sysfs}/device`) ?? '';
     const bdf = /[\da-f]{4}:[\da-f]{2}:[\da-f]{2}\.[0-7]$/.exec(parent)?.[0];
     const numaNode = Number(readIfPresent(kernel, `${parent}/numa_node`) ?? -1);
     found.push({

@@ -10,7 +10,11 @@ describe('connect', () => {
   it('gives the mock to whoever asks for it', async () => {
     const connection = await connect({ backend: 'mock' });
     expect(connection).toMatchObject({ backend: 'mock', reason: 'asked for by the caller' });
-    expect(connection.devices().map(({ path }) => path)).toEqual(['/dev/dsa/wq0.0', '/dev/dsa/wq0.1', '/dev/iax/wq1.0']);
+    expect(connection.devices().map(({ path }) => path)).toEqual([
+      '/dev/dsa/wq0.0',
+      '/dev/dsa/wq0.1',
+      '/dev/iax/wq1.0',
+    ]);
   });
 
   it('hands the mock its options', async () => {

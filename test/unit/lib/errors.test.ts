@@ -46,7 +46,12 @@ describe('argument errors', () => {
     [invalidArgType('dev', 'an SvmDevice', 'wq'), TypeError, 'ERR_INVALID_ARG_TYPE', "Received type string ('wq')"],
     [invalidArgType('dev', 'an SvmDevice', 3n), TypeError, 'ERR_INVALID_ARG_TYPE', 'Received type bigint (3n)'],
     [invalidArgType('dev', 'an SvmDevice', new Map()), TypeError, 'ERR_INVALID_ARG_TYPE', 'an instance of Map'],
-    [invalidArgType('dev', 'a device', Object.create(null)), TypeError, 'ERR_INVALID_ARG_TYPE', 'an instance of Object'],
+    [
+      invalidArgType('dev', 'a device', Object.create(null)),
+      TypeError,
+      'ERR_INVALID_ARG_TYPE',
+      'an instance of Object',
+    ],
     [invalidArgType('ops', 'an object', Math.max), TypeError, 'ERR_INVALID_ARG_TYPE', 'Received function max'],
     [invalidArgValue('view', 'is detached'), TypeError, 'ERR_INVALID_ARG_VALUE', 'The "view" argument is detached'],
     [outOfRange('flags', '0 to 3', 4), RangeError, 'ERR_OUT_OF_RANGE', 'Received 4'],
