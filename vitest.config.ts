@@ -15,6 +15,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // A crash of the addon must fail one file, not the whole run.
     pool: 'forks',
+    // Native tests compile, and machines of CI are slow and shared: this ends what hangs, it measures nothing.
+    testTimeout: 60_000,
     coverage: {
       provider: 'v8',
       include: ['lib/**/*.ts', 'mock/**/*.ts'],

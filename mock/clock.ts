@@ -1,8 +1,11 @@
+import { outOfRange } from '../lib/errors.js';
+
 /**
  * How time passes.
  * - 'virtual' (default): time jumps to the next event whenever the program waits (`Kernel.pause`, `Kernel.turn`, or the
- *   event loop comes round). Order and timestamps depend on the program and the seed alone.
- * - 'manual': time stands still until `advance()` or `runUntilIdle()`; for tests that look between two events.
+ *   event loop comes round). Order and timestamps depend on the program alone.
+ * - 'manual': time stands still until `advance()` or `runUntilIdle()`; for tests that look between two events. Calls in
+ *   which the kernel waits for the device (the close or the disabling of a work queue, which drain it) move it as well.
  * - 'real': events happen at their distance in real time.
  */
 export type ClockMode = 'virtual' | 'manual' | 'real';
@@ -23,7 +26,8 @@ export class Clock {
   #sequence = 0;
   /** Binary heap, earliest first; equal times in the order they were scheduled. */
   readonly #heap: Event[] = [];
-  #pump: NodeJS.Immediate | NodeJS.Timeout | undefined;
+  /** What lets the event loop drive the clock: when it goes off, and how to call it off. */
+  #pump: { readonly at: number; readonly stop: () => void } | undefined;
   readonly #startedAt = process.hrtime.bigint();
 
   constructor(mode: ClockMode) {
@@ -56,8 +60,12 @@ export class Clock {
     };
   }
 
-  /** Lets `duration` nanoseconds pass, with every event that falls in them. No effect in 'real' mode beyond what is due. */
+  /**
+   * Lets `duration` nanoseconds pass, with every event that falls in them. No effect in 'real' mode beyond what is due.
+   * @throws RangeError `ERR_OUT_OF_RANGE` for a duration that is no number or negative
+   */
   advance(duration: number): void {
+    if (!(duration >= 0)) throw outOfRange('duration', 'zero or more nanoseconds', duration);
     const until = this.mode === 'real' ? this.#elapsed() : this.#now + duration;
     while (this.#runNext(until));
     if (this.mode !== 'real') this.#now = until;
@@ -103,7 +111,12 @@ export class Clock {
 
   /** Devices work while the program does something else: the event loop drives them too. */
   #arm(): void {
-    if (this.#pump !== undefined || this.mode === 'manual' || this.#heap.length === 0) return;
+    const next = this.#heap[0];
+    if (this.mode === 'manual' || next === undefined) return;
+    if (this.#pump !== undefined) {
+      if (this.#pump.at <= next.at) return;
+      this.#pump.stop();
+    }
     const tick = (): void => {
       this.#pump = undefined;
       try {
@@ -112,9 +125,14 @@ export class Clock {
         this.#arm();
       }
     };
-    const next = this.#heap[0];
-    const delay = this.mode === 'real' && next !== undefined ? (next.at - this.now) / 1e6 : 0;
-    this.#pump = delay >= 1 ? setTimeout(tick, delay) : setImmediate(tick);
+    const delay = this.mode === 'real' ? (next.at - this.now) / 1e6 : 0;
+    if (delay >= 1) {
+      const timer = setTimeout(tick, delay);
+      this.#pump = { at: next.at, stop: () => clearTimeout(timer) };
+    } else {
+      const turn = setImmediate(tick);
+      this.#pump = { at: -Infinity, stop: () => clearImmediate(turn) };
+    }
   }
 
   #push(event: Event): void {

@@ -1,6 +1,8 @@
+import * as v from 'valibot';
 import type { CpuFeatures } from '../lib/kernel.js';
 import type { ClockMode } from './clock.js';
-import type { MockDeviceOptions } from './devices/options.js';
+import { DEVICES, type MockDeviceOptions } from './devices/options.js';
+import { boolean, flag, integer, oneOf, parse } from './schema.js';
 
 /** Which kernel binds, and how: the functions of intel-svm.h (v5.1), or iommu_sva behind open(2) (v7.2). */
 export type Semantics = 'legacy' | 'modern';
@@ -25,7 +27,7 @@ export interface MockIommuOptions {
   readonly fiveLevel?: boolean;
   /** CAP.FL1GP: 1 GiB pages. Default true. */
   readonly oneGiB?: boolean;
-  /** CAP.CM: caching mode, as a virtual IOMMU sets it. Default false. */
+  /** CAP.CM: caching mode, as a virtual IOMMU sets it. A bit of `cap` in sysfs; it changes nothing else. Default false. */
   readonly cachingMode?: boolean;
 }
 
@@ -40,7 +42,10 @@ export interface SvmSwitches {
   readonly pasidTooLarge: 'ENOSPC' | 'EOVERFLOW';
   /** Errno where the device has no PASID capability. Default EINVAL / ENOSPC. */
   readonly pasidUnsupported: 'EINVAL' | 'ENOSPC';
-  /** Refuse with ENOTSUPP (524), before the PCI check, where the IOMMU's paging differs from the CPU's (v5.6, v5.7). Default false. */
+  /**
+   * Refuse with ENOTSUPP (524), before the PCI check, where the IOMMU's paging differs from the CPU's (v5.6, v5.7).
+   * Default false. Legacy only.
+   */
   readonly notSvmCapableIsEnotsupp: boolean;
   /** Refuse a five-level CPU over a four-level IOMMU when the PASID entry is written (v5.2 on). Default false. Legacy only. */
   readonly checksFiveLevel: boolean;
@@ -50,13 +55,13 @@ export interface SvmSwitches {
   readonly pageRequestRing: number;
   /** After an overflow of the ring: 'fatal' stops requests for good, 'recovers' clears the bit. Default 'fatal' / 'recovers'. */
   readonly pageRequestOverflow: 'fatal' | 'recovers';
-  /** `svm_dev_ops.fault_cb` is called for every request. Default true / false. */
+  /** `svm_dev_ops.fault_cb` is called for every request. Default true. Legacy only: 'modern' has no callback. */
   readonly faultCallback: boolean;
   /** False: stable kernels that return EOPNOTSUPP for every bind on x86 (6.1.164+, 6.12.69+, 6.18.5). Default true. Modern only. */
   readonly svaOnX86: boolean;
 }
 
-/** Bugs of old kernels, off by default. */
+/** Bugs of old kernels, off by default. They mean something under 'legacy' only. */
 export interface Quirks {
   /** `fault_cb` gets the page frame number instead of the byte address (every version that had it). */
   readonly faultAddressIsPageNumber: boolean;
@@ -74,7 +79,7 @@ export interface IdxdSwitches {
   readonly writeSubmission: boolean;
   /** mmap needs CAP_SYS_RAWIO on devices that are not safe for user submission (v6.9 on). Default true. */
   readonly mmapNeedsRawio: boolean;
-  /** mmap, write and poll refuse an address space other than the opener's (6.1.159, 6.12.38, v6.17 on). Default true. */
+  /** mmap, write and poll refuse an address space other than the opener's (6.1.159, 6.12.38, v6.17 on). Default true. Modern only. */
   readonly mmCheck: boolean;
   /** write(2) refuses BATCH: on devices of version 0x100 (v6.17 on), or on every DSA (until v6.12). Default 'version-0x100'. */
   readonly batchRefused: 'version-0x100' | 'every-dsa';
@@ -94,7 +99,7 @@ export interface IdxdSwitches {
 export interface KernelConfig {
   /** CONFIG_INTEL_IOMMU_SVM: off leaves the stubs of intel-svm.h. Default true. */
   readonly intelIommuSvm: boolean;
-  /** CONFIG_IOMMU_SVA. Default true. */
+  /** CONFIG_IOMMU_SVA. Default true. Modern only. */
   readonly iommuSva: boolean;
 }
 
@@ -110,7 +115,7 @@ export interface CallerOptions {
 export interface MockKernelOptions {
   /** Default 'legacy'. */
   readonly semantics?: Semantics;
-  /** Seed of everything random: addresses, completion order. Default 1. */
+  /** Seed of the addresses: where each process's mappings and stack begin. An integer; its low 32 bits count. Default 1. */
   readonly seed?: number;
   /** Default 'virtual'. */
   readonly clock?: ClockMode;
@@ -120,7 +125,7 @@ export interface MockKernelOptions {
   readonly svm?: Partial<SvmSwitches>;
   readonly quirks?: Partial<Quirks>;
   readonly idxd?: Partial<IdxdSwitches>;
-  /** What PUT_Q leaves behind: 'zombie' until 6.12.63 and 6.18.5, 'init' since. Default 'init'. */
+  /** What UACCE_CMD_PUT_Q leaves behind: 'zombie' until 6.12.63 and 6.18.5, 'init' since. Default 'init'. */
   readonly uaccePutQ?: 'zombie' | 'init';
   readonly caller?: Partial<CallerOptions>;
   /** Default: a DSA with a dedicated and a shared work queue that block on faults, and an IAX with a dedicated one. */
@@ -182,52 +187,91 @@ const DEFAULT_DEVICES: readonly MockDeviceOptions[] = [
   { type: 'iax', bdf: '0000:6a:02.0', workQueues: [{ mode: 'dedicated', size: 16 }] },
 ];
 
-/** Fills in the defaults. */
+const settings = (svm: SvmSwitches) =>
+  v.strictObject({
+    semantics: v.optional(oneOf('legacy', 'modern'), 'legacy'),
+    seed: v.optional(integer(Number.MIN_SAFE_INTEGER), 1),
+    clock: v.optional(oneOf('virtual', 'manual', 'real'), 'virtual'),
+    iommu: v.optional(
+      v.strictObject({
+        enabled: flag(true),
+        pasidBits: v.optional(integer(1, 20), 20),
+        srs: flag(true),
+        flts: flag(true),
+        smts: flag(true),
+        pasid: flag(true),
+        smpwc: flag(true),
+        fiveLevel: v.optional(boolean),
+        oneGiB: flag(true),
+        cachingMode: flag(false),
+      }),
+      {},
+    ),
+    cpu: v.optional(
+      v.strictObject({ movdir64b: flag(true), enqcmd: flag(true), waitpkg: flag(true), la57: flag(false) }),
+      {},
+    ),
+    config: v.optional(v.strictObject({ intelIommuSvm: flag(true), iommuSva: flag(true) }), {}),
+    svm: v.optional(
+      v.strictObject({
+        allocationEnd: v.optional(oneOf(-1, -2), svm.allocationEnd),
+        pasidTooLarge: v.optional(oneOf('ENOSPC', 'EOVERFLOW'), svm.pasidTooLarge),
+        pasidUnsupported: v.optional(oneOf('EINVAL', 'ENOSPC'), svm.pasidUnsupported),
+        notSvmCapableIsEnotsupp: flag(svm.notSvmCapableIsEnotsupp),
+        checksFiveLevel: flag(svm.checksFiveLevel),
+        stackGrowth: flag(svm.stackGrowth),
+        pageRequestRing: v.optional(integer(1), svm.pageRequestRing),
+        pageRequestOverflow: v.optional(oneOf('fatal', 'recovers'), svm.pageRequestOverflow),
+        faultCallback: flag(svm.faultCallback),
+        svaOnX86: flag(svm.svaOnX86),
+      }),
+      {},
+    ),
+    quirks: v.optional(
+      v.strictObject({
+        faultAddressIsPageNumber: flag(false),
+        secondDeviceWithoutEntry: flag(false),
+        responseForEveryRequest: flag(false),
+      }),
+      {},
+    ),
+    idxd: v.optional(
+      v.strictObject({
+        pasidEnabledAt: v.optional(oneOf('probe', 'open'), 'open'),
+        writeSubmission: flag(true),
+        mmapNeedsRawio: flag(true),
+        mmCheck: flag(true),
+        batchRefused: v.optional(oneOf('version-0x100', 'every-dsa'), 'version-0x100'),
+        driverName: flag(true),
+        eventLog: flag(true),
+        flrRecovery: flag(true),
+        sva: flag(true),
+        tcOverride: flag(false),
+      }),
+      {},
+    ),
+    uaccePutQ: v.optional(oneOf('zombie', 'init'), 'init'),
+    caller: v.optional(v.strictObject({ uid: v.optional(integer(0), 0), capSysRawio: v.optional(boolean) }), {}),
+    devices: v.optional(DEVICES),
+  });
+
+const SETTINGS = { legacy: settings(SVM_DEFAULTS.legacy), modern: settings(SVM_DEFAULTS.modern) };
+
+/**
+ * Fills in the defaults. An explicit `undefined` means the default as well.
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, RangeError `ERR_OUT_OF_RANGE`: the message names the
+ *   option by its path, e.g. 'iommu.pasidBits', 'devices[1].type'
+ */
 export function resolveOptions(options: MockKernelOptions): MachineSettings {
-  const semantics = options.semantics ?? 'legacy';
-  const cpu = { movdir64b: true, enqcmd: true, waitpkg: true, la57: false, ...options.cpu };
-  const uid = options.caller?.uid ?? 0;
+  const { iommu, cpu, caller, ...rest } = parse(
+    SETTINGS[options?.semantics === 'modern' ? 'modern' : 'legacy'],
+    options,
+  );
   return {
-    semantics,
-    seed: options.seed ?? 1,
-    clock: options.clock ?? 'virtual',
-    iommu: {
-      enabled: true,
-      pasidBits: 20,
-      srs: true,
-      flts: true,
-      smts: true,
-      pasid: true,
-      smpwc: true,
-      fiveLevel: cpu.la57,
-      oneGiB: true,
-      cachingMode: false,
-      ...options.iommu,
-    },
+    ...rest,
+    iommu: { ...iommu, fiveLevel: iommu.fiveLevel ?? cpu.la57 },
     cpu,
-    config: { intelIommuSvm: true, iommuSva: true, ...options.config },
-    svm: { ...SVM_DEFAULTS[semantics], ...options.svm },
-    quirks: {
-      faultAddressIsPageNumber: false,
-      secondDeviceWithoutEntry: false,
-      responseForEveryRequest: false,
-      ...options.quirks,
-    },
-    idxd: {
-      pasidEnabledAt: 'open',
-      writeSubmission: true,
-      mmapNeedsRawio: true,
-      mmCheck: true,
-      batchRefused: 'version-0x100',
-      driverName: true,
-      eventLog: true,
-      flrRecovery: true,
-      sva: true,
-      tcOverride: false,
-      ...options.idxd,
-    },
-    uaccePutQ: options.uaccePutQ ?? 'init',
-    caller: { uid, capSysRawio: options.caller?.capSysRawio ?? uid === 0 },
+    caller: { uid: caller.uid, capSysRawio: caller.capSysRawio ?? caller.uid === 0 },
     devices: options.devices ?? DEFAULT_DEVICES,
   };
 }

@@ -1,4 +1,4 @@
-import { completionStatus, type WorkQueue } from 'intel-svm';
+import { completionStatus, type Kernel, type WorkQueue } from 'intel-svm';
 import type { FaultLog, PageRequests } from './fault-log.js';
 import { Operations } from './operations.js';
 
@@ -12,33 +12,42 @@ export interface BadAddressReport {
   readonly meaning: string;
   /** As the completion record names it. */
   readonly faultAddress: bigint;
-  readonly pageRequests: PageRequests;
+  /** Calls of the fault callback. */
+  readonly faultCallbacks: PageRequests;
 }
+
+/** Bytes that are freed to have an address that is mapped nowhere. Many: the next small mapping may take the end of them. */
+const FREED = 16 * 2 ** 20;
 
 /** Gives the device a pointer to memory that was freed. */
 export async function useBadAddress(queue: WorkQueue, faults: FaultLog): Promise<BadAddressReport> {
   const { kernel } = queue.device;
-  const freed = kernel.alloc(kernel.pageSize);
-  kernel.free(freed);
   const destination = kernel.alloc(kernel.pageSize);
   try {
+    const address = freedAddress(kernel);
     const operands = [destination.bytes];
     const { status, faultAddress } = await new Operations(queue).tryMove(
-      freed.address,
+      address,
       destination.address,
       kernel.pageSize,
       operands,
     );
     const row = completionStatus(status, 'dsa');
     return {
-      address: freed.address,
+      address,
       status,
       symbol: row?.symbol ?? 'unknown',
       meaning: row?.meaning ?? 'a status that linux/idxd.h does not define',
       faultAddress,
-      pageRequests: faults.take(),
+      faultCallbacks: faults.take(),
     };
   } finally {
     kernel.free(destination);
   }
+}
+
+function freedAddress(kernel: Kernel): bigint {
+  const freed = kernel.alloc(FREED, { populate: false });
+  kernel.free(freed);
+  return freed.address + BigInt(FREED / 2);
 }

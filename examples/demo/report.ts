@@ -64,18 +64,18 @@ export class Printer {
     const resumed = queue.blockOnFault ? '' : `, ${count(report.resumed)} of them to resume after a page fault`;
     this.#row('descriptors', `${count(report.descriptors)}${resumed}`);
     if (bindsBy === 'open') this.#row('page requests', 'this kernel serves them and reports none');
-    else this.#pageRequests(report.pageRequests);
+    else this.#requests('page requests', report.pageRequests);
     this.#verdict('copy', report.copyIsEqual, report.copyIsEqual ? 'equal to the file' : 'differs from the file');
     const { device, node } = report.crc;
     this.#verdict('CRC-32C', device === node, `${hex(device, 8)} by the device, ${hex(node, 8)} by Node`);
   }
 
-  badAddress({ address, status, symbol, meaning, faultAddress, pageRequests }: BadAddressReport): void {
+  badAddress({ address, status, symbol, meaning, faultAddress, faultCallbacks }: BadAddressReport): void {
     this.#heading('A pointer to freed memory');
     this.#row('address', hex(address));
     this.#row('status', `${hex(status, 2)} ${symbol}: ${meaning}`);
     this.#row('fault address', hex(faultAddress));
-    this.#pageRequests(pageRequests);
+    this.#requests('fault callback', faultCallbacks);
   }
 
   pasid({ pasid, hardwarePasid, whileBound, afterUnbind, boundAgain }: PasidReport): void {
@@ -109,8 +109,8 @@ export class Printer {
     this.#row(label, styleText(good ? 'green' : 'red', text, { stream: this.#stream }));
   }
 
-  #pageRequests({ count: total, first }: PageRequests): void {
-    this.#row('page requests', total === 0 ? 'none' : count(total));
+  #requests(label: string, { count: total, first }: PageRequests): void {
+    this.#row(label, total === 0 ? 'none' : count(total));
     for (const { address, rights, response } of first) {
       this.#row('', `${hex(address)} ${rights} ${response === 0 ? 'success' : `refused (${response})`}`);
     }

@@ -1,3 +1,6 @@
+import * as v from 'valibot';
+import { boolean, integer, list, number, oneOf, string } from '../schema.js';
+
 /** What every device of the machine has. */
 export interface PciDeviceOptions {
   /** PCI address 'dddd:bb:dd.f'. */
@@ -95,3 +98,70 @@ export interface UacceDeviceOptions extends PciDeviceOptions {
 }
 
 export type MockDeviceOptions = IdxdDeviceOptions | UacceDeviceOptions;
+
+/** Entries of a schema that covers an interface key by key. */
+type Entries<T> = Record<keyof T, v.GenericSchema>;
+
+const PCI_DEVICE = {
+  bdf: v.pipe(string, v.regex(/^[\da-f]{4}:[\da-f]{2}:[01][\da-f]\.[0-7]$/, "a PCI address such as '0000:6a:01.0'")),
+  numaNode: v.optional(integer(-1)),
+  pasidBits: v.optional(integer(0, 20)),
+  iommu: v.optional(boolean),
+  ats: v.optional(boolean),
+  pri: v.optional(boolean),
+} satisfies Entries<PciDeviceOptions>;
+
+// Numbers without limits here are checked in idxd/hardware.ts, against what the device can do.
+const WORK_QUEUE = v.strictObject({
+  mode: oneOf('dedicated', 'shared'),
+  size: number,
+  threshold: v.optional(number),
+  priority: v.optional(number),
+  blockOnFault: v.optional(boolean),
+  maxTransferSize: v.optional(number),
+  maxBatchSize: v.optional(number),
+  type: v.optional(oneOf('none', 'kernel', 'user')),
+  name: v.optional(string),
+  driverName: v.optional(string),
+  group: v.optional(number),
+  enabled: v.optional(boolean),
+  nodeMode: v.optional(number),
+} satisfies Entries<WorkQueueOptions>);
+
+const IDXD_DEVICE = v.strictObject({
+  ...PCI_DEVICE,
+  type: oneOf('dsa', 'iax'),
+  version: v.optional(number),
+  workQueues: v.optional(list(WORK_QUEUE)),
+  enabled: v.optional(boolean),
+  maxWorkQueues: v.optional(number),
+  maxWorkQueuesSize: v.optional(number),
+  maxGroups: v.optional(number),
+  maxEngines: v.optional(number),
+  maxTransferSize: v.optional(number),
+  maxBatchSize: v.optional(number),
+  operations: v.optional(list(number)),
+  configurable: v.optional(boolean),
+  blockOnFault: v.optional(boolean),
+  sharedWorkQueues: v.optional(boolean),
+  privilegedPasid: v.optional(boolean),
+  evlSupport: v.optional(number),
+  userSubmissionSafe: v.optional(boolean),
+  latency: v.optional(number),
+  latencyPerKiB: v.optional(number),
+} satisfies Entries<IdxdDeviceOptions>);
+
+const UACCE_DEVICE = v.strictObject({
+  ...PCI_DEVICE,
+  type: v.literal('uacce'),
+  name: v.optional(v.pipe(string, v.regex(/^[^/\0]+$/, "a name without '/'"))),
+  api: v.optional(string),
+  algorithms: v.optional(list(string)),
+  instances: v.optional(integer(0)),
+  sva: v.optional(boolean),
+  mmioSize: v.optional(integer(0)),
+  dusSize: v.optional(integer(0)),
+} satisfies Entries<UacceDeviceOptions>);
+
+/** What `MockKernelOptions.devices` may hold. */
+export const DEVICES = list(v.variant('type', [IDXD_DEVICE, UACCE_DEVICE], "'dsa', 'iax' or 'uacce'"));

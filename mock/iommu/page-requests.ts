@@ -61,11 +61,6 @@ export class PageRequestQueue {
     this.#recover = recover;
   }
 
-  /** Requests in the ring. */
-  get pending(): number {
-    return this.#ring.length;
-  }
-
   /** A device posts a request. It is lost when the ring is full. */
   post(request: PageRequest): void {
     if (this.overflowed || this.#ring.length >= this.#options.entries) {

@@ -9,10 +9,6 @@ export class PasidAllocator {
     return this.#used.size;
   }
 
-  has(pasid: number): boolean {
-    return this.#used.has(pasid);
-  }
-
   /**
    * @param last highest number that may be handed out
    * @returns the lowest free number from 1 on, or `undefined` when none is free. PASID 0 means "request without PASID" and is never given.

@@ -16,8 +16,11 @@ const MMAP_END = 0x7fe0_0000_0000;
 
 /** mmu notifier: who must know when translations of an address space die. */
 export interface MmNotifier {
-  /** Translations of the pages `first` .. `last` (page numbers) must not be used any more. */
-  invalidateRange(first: number, last: number): void;
+  /**
+   * Translations of the pages `first` .. `last` (page numbers) must not be used any more.
+   * @param collected the garbage collector freed the memory, not the program
+   */
+  invalidateRange(first: number, last: number, collected: boolean): void;
   /** The last user is gone: exit_mmap() is about to tear the page tables down. */
   release(): void;
 }
@@ -40,6 +43,7 @@ export class AddressSpace {
   forceTaggedSva = false;
   /** Called when mm_count reaches zero: the structure itself is freed. */
   onFree: (() => void) | undefined;
+  /** mm_count: references to the structure, which do not keep the mappings. */
   #count = 1;
   readonly #pages = new Map<number, Page>();
   readonly #notifiers = new Set<MmNotifier>();
@@ -63,9 +67,9 @@ export class AddressSpace {
     });
   }
 
-  /** mm_count: references to the structure, which do not keep the mappings. */
-  get count(): number {
-    return this.#count;
+  /** Addresses from here on were never mapped by `map`. */
+  get nextAddress(): number {
+    return this.#next;
   }
 
   /** mmgrab(). */
@@ -127,26 +131,31 @@ export class AddressSpace {
     return start;
   }
 
-  /** munmap(2): the page table entries go, and everyone who cached them is told. Holes are allowed. */
-  unmap(start: number, byteLength: number): void {
+  /**
+   * munmap(2): the page table entries go, and everyone who cached them is told. Holes are allowed.
+   * @param collected the garbage collector freed the memory, not the program
+   */
+  unmap(start: number, byteLength: number, collected = false): void {
     if (start % PAGE_SIZE !== 0 || byteLength <= 0) fail('EINVAL');
     const end = start + pageAlign(byteLength);
     this.vmas.remove(start, end);
     this.#unmapPages(start, end);
-    this.#invalidate(start, end);
+    this.#invalidate(start, end, collected);
   }
 
-  /** mprotect(2). ENOMEM where part of the range is not mapped. */
+  /** mprotect(2). ENOMEM where part of the range is not mapped. Page table entries stay, also where they grant nothing. */
   protect(start: number, byteLength: number, protection: Protection): void {
     if (start % PAGE_SIZE !== 0) fail('EINVAL');
     const end = start + pageAlign(byteLength);
     this.#requireMapped(start, end);
-    for (const vma of this.vmas.remove(start, end)) this.vmas.insert({ ...vma, protection });
-    this.#eachPage(start, end, (page) => {
-      if (protection !== 'read-write') page.writable = false;
-      if (protection === 'none') page.present = false;
-    });
-    if (protection === 'none') this.#unmapPages(start, end);
+    for (const vma of this.vmas.remove(start, end)) {
+      this.vmas.insert({ ...vma, protection });
+      this.#eachPage(vma.start, vma.end, (page) => {
+        if (protection !== 'read-write') page.writable = false;
+        else if (!page.present) page.writable = !vma.copyOnWrite;
+        page.present = protection !== 'none';
+      });
+    }
     this.#invalidate(start, end);
   }
 
@@ -161,7 +170,7 @@ export class AddressSpace {
   /** What a page walk finds: the entry for a page, if it is present. */
   walk(page: number): Page | undefined {
     const entry = this.#pages.get(page);
-    if (entry !== undefined) return entry;
+    if (entry !== undefined) return entry.present ? entry : undefined;
     const vma = this.vmas.lookup(page * PAGE_SIZE);
     if (vma === undefined || vma.protection === 'none') return undefined;
     const present = vma.residency === 'resident' || (vma.residency === 'by-content' && holdsData(vma, page));
@@ -219,12 +228,14 @@ export class AddressSpace {
 
   /**
    * dup_mmap(): the child sees the same bytes at the same addresses. Present pages become read-only on both sides, so
-   * that the next write of either (the device's included) faults.
+   * that the next write of either (the device's included) faults. LAM and its promise are inherited, a PASID is not.
    */
   fork(child: AddressSpace): void {
     child.vmas.remove(0, Number.MAX_SAFE_INTEGER);
     child.#next = this.#next;
     child.stack = this.stack;
+    child.lam = this.lam;
+    child.forceTaggedSva = this.forceTaggedSva;
     const copies = new Map<Memory, Memory>();
     const before = [...this.vmas];
     for (const vma of before) {
@@ -237,7 +248,7 @@ export class AddressSpace {
     for (const [number, page] of this.#pages) {
       page.writable = false;
       const vma = child.vmas.lookup(number * PAGE_SIZE);
-      if (vma !== undefined) child.#install(vma, number, false);
+      if (vma !== undefined) child.#install(vma, number, false).present = page.present;
     }
     this.#invalidate(0, Number.MAX_SAFE_INTEGER);
   }
@@ -279,9 +290,9 @@ export class AddressSpace {
     });
   }
 
-  #invalidate(start: number, end: number): void {
+  #invalidate(start: number, end: number, collected = false): void {
     const last = Math.ceil(end / PAGE_SIZE) - 1;
-    for (const notifier of this.#notifiers) notifier.invalidateRange(pageNumber(start), last);
+    for (const notifier of this.#notifiers) notifier.invalidateRange(pageNumber(start), last, collected);
   }
 
   #requireMapped(start: number, end: number): void {

@@ -14,16 +14,28 @@ export class BufferMap {
   readonly #addresses = new WeakMap<ArrayBufferLike, number>();
   readonly #collected: FinalizationRegistry<{ start: number; byteLength: number }>;
 
-  constructor(mm: AddressSpace) {
+  readonly #inherited: { readonly from: BufferMap; readonly below: number } | undefined;
+
+  /** @param parent whose address space `mm` was forked from: its buffers lie in the child where they lay at the fork */
+  constructor(mm: AddressSpace, parent?: BufferMap) {
     this.#mm = mm;
+    this.#inherited = parent === undefined ? undefined : { from: parent, below: mm.nextAddress };
     this.#collected = new FinalizationRegistry(({ start, byteLength }) => {
-      if (mm.users > 0) mm.unmap(start, byteLength);
+      if (mm.users > 0) mm.unmap(start, byteLength, true);
     });
   }
 
-  /** Address of an operand's first byte. */
-  addressOf({ buffer, byteOffset }: Operand): number {
-    return (this.#addresses.get(buffer) ?? this.#map(buffer)) + byteOffset;
+  /** Address of an operand's first byte, if its buffer has one. */
+  find({ buffer, byteOffset }: Operand): number | undefined {
+    const own = this.#addresses.get(buffer);
+    if (own !== undefined) return own + byteOffset;
+    const inherited = this.#inherited?.from.find({ buffer, byteOffset, byteLength: 0 });
+    return inherited !== undefined && inherited < (this.#inherited?.below ?? 0) ? inherited : undefined;
+  }
+
+  /** Address of an operand's first byte; its buffer is mapped if it was not. */
+  addressOf(operand: Operand): number {
+    return this.find(operand) ?? this.#map(operand.buffer) + operand.byteOffset;
   }
 
   /** Tells where a buffer already lies. */

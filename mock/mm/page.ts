@@ -29,8 +29,6 @@ export class Page {
   readonly offset: number;
   present = true;
   writable: boolean;
-  accessed = false;
-  dirty = false;
   /** What shares the page with the buffer but is not the buffer: a heap block's header, and the rest of the last page. */
   #slack: Uint8Array | undefined;
 

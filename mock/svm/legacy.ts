@@ -252,7 +252,7 @@ export class LegacySvm {
       for (const device of this.#bindings.get(pasid)?.devices.keys() ?? []) visit(device);
     };
     return {
-      invalidateRange: (first, last) => eachDevice((device) => this.#iommu.invalidate(device, pasid, first, last)),
+      invalidateRange: (...range) => eachDevice((device) => this.#iommu.invalidate(device, pasid, ...range)),
       release: () => eachDevice((device) => this.#iommu.tearDown(device, pasid)),
     };
   }

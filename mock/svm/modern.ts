@@ -7,16 +7,21 @@ import type { PageRequest } from '../iommu/page-requests.js';
 import type { AddressSpace, MmNotifier } from '../mm/address-space.js';
 import type { MachineSettings } from '../options.js';
 import { isCanonical, svmCapable } from './capability.js';
-import type { SvaDriver, SvaHandle } from './sva-driver.js';
 
-/** `struct iommu_sva`: one bond of a device and an address space. */
+/** A bond of an address space and a device, as a driver holds it: `struct iommu_sva`. */
+export interface SvaHandle {
+  readonly device: DeviceContext;
+  readonly mm: AddressSpace;
+  readonly pasid: number;
+}
+
 interface Bond extends SvaHandle {
   references: number;
   readonly notifier: MmNotifier;
 }
 
 /** iommu_sva_bind_device() and the page-request handling of v7.2 (drivers/iommu/iommu-sva.c, intel/svm.c, intel/prq.c). */
-export class ModernSva implements SvaDriver {
+export class ModernSva {
   readonly #settings: MachineSettings;
   readonly #injections: Injections;
   readonly #iommu: Iommu;
@@ -48,6 +53,9 @@ export class ModernSva implements SvaDriver {
     return this.#pasids.get(mm);
   }
 
+  /**
+   * iommu_sva_bind_device(): a second bind of the same pair shares the bond. Throws its errnos.
+   */
   bind(device: DeviceContext, mm: AddressSpace): SvaHandle {
     const { config, svm, iommu } = this.#settings;
     if (!config.iommuSva || !config.intelIommuSvm || !device.translated) fail('ENODEV');
@@ -61,9 +69,9 @@ export class ModernSva implements SvaDriver {
     }
     if (this.#injections.strikes('allocation-failure')) fail('ENOMEM');
     if (!iommu.enabled || this.#injections.strikes('iommu-off')) fail('EINVAL');
-    // dev_iommu_enable_pasid precondition: PASID and ATS work together, and PRI must be on where it exists.
-    if (!device.hasAts) fail('EINVAL');
+    // intel_iommu_sva_supported(): first what the unit can do, then what is on in the device. PASID comes with ATS.
     if (!svmCapable(this.#settings)) fail('ENODEV');
+    if (!device.hasAts) fail('EINVAL');
     device.enablePasid();
     const bond: Bond = { device, mm, pasid, references: 1, notifier: this.#notifier(device, pasid) };
     if (this.#injections.strikes('notifier-failure')) fail('ENOMEM');
@@ -74,6 +82,7 @@ export class ModernSva implements SvaDriver {
     return bond;
   }
 
+  /** iommu_sva_unbind_device(): drops one reference of a bond. */
   unbind(handle: SvaHandle): void {
     const { device, mm, pasid } = handle;
     const bond = this.#bonds.get(device)?.get(mm);
@@ -87,14 +96,14 @@ export class ModernSva implements SvaDriver {
 
   /** iommu_alloc_mm_data(): the address space's number, which must also fit this device. */
   #allocate(device: DeviceContext, mm: AddressSpace): number {
-    const { svm, iommu } = this.#settings;
+    const { svm } = this.#settings;
+    const maxPasids = this.#maxPasids(device);
     const present = this.#pasids.get(mm);
-    if (present !== undefined) return present < device.maxPasids ? present : fail(svm.pasidTooLarge);
+    if (present !== undefined) return present < maxPasids ? present : fail(svm.pasidTooLarge);
     if (this.#injections.strikes('allocation-failure')) return fail('ENOMEM');
-    if (device.pasidBits === undefined) return fail(svm.pasidUnsupported);
+    if (maxPasids === 0) return fail(svm.pasidUnsupported);
     if (this.#injections.strikes('pasid-exhaustion')) return fail('ENOSPC');
-    const last = Math.min(device.maxPasids, 2 ** iommu.pasidBits) + svm.allocationEnd;
-    const pasid = this.#iommu.pasids.allocate(last) ?? fail('ENOSPC');
+    const pasid = this.#iommu.pasids.allocate(maxPasids + svm.allocationEnd) ?? fail('ENOSPC');
     this.#pasids.set(mm, pasid);
     mm.onFree = () => {
       this.#pasids.delete(mm);
@@ -103,9 +112,15 @@ export class ModernSva implements SvaDriver {
     return pasid;
   }
 
+  /** `dev->iommu->max_pasids`: none where the unit does not do PASIDs (dmar.c, pasid_supported). */
+  #maxPasids(device: DeviceContext): number {
+    const { smts, pasid, pasidBits } = this.#settings.iommu;
+    return smts && pasid ? Math.min(device.maxPasids, 2 ** pasidBits) : 0;
+  }
+
   #notifier(device: DeviceContext, pasid: number): MmNotifier {
     return {
-      invalidateRange: (first, last) => this.#iommu.invalidate(device, pasid, first, last),
+      invalidateRange: (...range) => this.#iommu.invalidate(device, pasid, ...range),
       release: () => this.#iommu.tearDown(device, pasid),
     };
   }

@@ -26,16 +26,16 @@ const IDXD: readonly Node[] = [
 describe('the mock against models of the facts', () => {
   it.for(LEGACY)('legacy: bind, unbind, validity, probe, exit, exec, fork: %o', TIMEOUT, (hardware) => {
     const machine = () => ({ model: new LegacyModel(hardware), mock: new LegacyMock(hardware) });
-    expect(compare(legacyActions(hardware), machine, { runs: 800, length: 40 })).toBe(800);
+    expect(compare(legacyActions(hardware), machine, { runs: 700, length: 40 })).toBe(700);
   });
 
   it('modern, UACCE queues: bind, unbind, open, close, validity, probe, exit, exec, fork', TIMEOUT, () => {
     const machine = () => ({ model: new ModernModel(UACCE), mock: new ModernMock(UACCE) });
-    expect(compare(modernActions(UACCE), machine, { runs: 800, length: 40 })).toBe(800);
+    expect(compare(modernActions(UACCE), machine, { runs: 500, length: 40 })).toBe(500);
   });
 
   it('modern, IDXD work queues: bind, unbind, open, close, validity, probe, exit, exec, fork', TIMEOUT, () => {
     const machine = () => ({ model: new ModernModel(IDXD), mock: new ModernMock(IDXD) });
-    expect(compare(modernActions(IDXD), machine, { runs: 200, length: 40 })).toBe(200);
+    expect(compare(modernActions(IDXD), machine, { runs: 150, length: 40 })).toBe(150);
   });
 });

@@ -1,7 +1,6 @@
 import { formatMask, maskOf } from '../../../lib/abi/bitmask.js';
 import { DSA_OPCODE } from '../../../lib/abi/dsa.js';
 import { invalidArgValue, outOfRange } from '../../../lib/errors.js';
-import { checkPciOptions } from '../pci.js';
 import type { IdxdDeviceOptions, WorkQueueOptions } from '../options.js';
 import { OPERATIONS } from './operations/table.js';
 import { roundUpToPowerOfTwo } from './parse.js';
@@ -65,14 +64,12 @@ export interface IdxdHardware {
  * @throws TypeError `ERR_INVALID_ARG_VALUE` or RangeError `ERR_OUT_OF_RANGE` where no device can be so
  */
 export function resolveHardware(options: IdxdDeviceOptions): IdxdHardware {
-  checkPciOptions(options);
   const { type, version = 0x100 } = options;
   const revised = version >= 0x200;
   if (!Number.isInteger(version) || version < 0x100 || version > 0x3ff) {
     throw outOfRange('version', 'an integer from 0x100 to 0x3ff', version);
   }
-  const { numaNode = -1, evlSupport = 0 } = options;
-  if (!Number.isInteger(numaNode) || numaNode < -1) throw outOfRange('numaNode', '-1 or a node', numaNode);
+  const { evlSupport = 0 } = options;
   if (!Number.isInteger(evlSupport) || evlSupport < 0 || evlSupport > 2) {
     throw outOfRange('evlSupport', 'an integer from 0 to 2', evlSupport);
   }
@@ -133,8 +130,6 @@ function checkWorkQueue(hardware: IdxdHardware, queue: WorkQueueOptions, path: s
     if (Number.isInteger(value) && value >= least && value <= most) return;
     throw outOfRange(`${path}.${name}`, `an integer from ${least} to ${most}`, value);
   };
-  if (mode !== 'dedicated' && mode !== 'shared')
-    throw invalidArgValue(`${path}.mode`, "must be 'dedicated' or 'shared'");
   if (mode === 'shared' && !hardware.configurable) {
     throw invalidArgValue(`${path}.mode`, "must be 'dedicated' on a device that is not configurable");
   }

@@ -1,5 +1,5 @@
 import { fail } from '../../errno.js';
-import { decimal, flag, hexadecimal, readOnly, readWrite, type Attributes } from './attributes.js';
+import { decimal, flag, hexadecimal, readOnly, readWrite, type Attributes } from '../attributes.js';
 import type { IdxdDevice } from './device.js';
 import { EVENT_LOG_SIZE } from './event-log.js';
 import { formatOpCap, genCap } from './hardware.js';

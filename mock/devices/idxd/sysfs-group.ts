@@ -1,6 +1,6 @@
 import { fail } from '../../errno.js';
 import type { Attribute } from '../../sysfs/tree.js';
-import { readOnly, readWrite, type Attributes } from './attributes.js';
+import { readOnly, readWrite, type Attributes } from '../attributes.js';
 import type { IdxdDevice } from './device.js';
 import type { Engine } from './engine.js';
 import type { Group, GroupConfig } from './group.js';

@@ -1,7 +1,7 @@
 import { formatMask, parseMask } from '../../../lib/abi/bitmask.js';
 import { fail } from '../../errno.js';
 import type { Attribute } from '../../sysfs/tree.js';
-import { decimal, readOnly, readWrite, type Attributes } from './attributes.js';
+import { decimal, readOnly, readWrite, type Attributes } from '../attributes.js';
 import type { IdxdDevice } from './device.js';
 import { MAX_DRIVER_NAME, MAX_NAME, MAX_PRIORITY } from './hardware.js';
 import { parseAnyBase, parseBool, parseLong, parsePowerOfTwo, parseUnsigned } from './parse.js';

@@ -2,13 +2,11 @@ import { UACCE_DEV_SVA } from '../../../lib/abi/uacce.js';
 import { fail } from '../../errno.js';
 import { DeviceContext } from '../../iommu/device-context.js';
 import type { Machine } from '../../machine.js';
-import type { Attribute } from '../../sysfs/tree.js';
+import { decimal, readOnly } from '../attributes.js';
 import type { Caller, CharDevice, OpenFile } from '../char-device.js';
 import type { UacceDeviceOptions } from '../options.js';
-import { checkPciOptions, publishPciDevice } from '../pci.js';
+import { publishPciDevice } from '../pci.js';
 import { UacceQueue } from './queue.js';
-
-const decimal = (value: () => number): Attribute => ({ mode: 0o444, show: () => String(value()) });
 
 /** A device of the UACCE framework (drivers/misc/uacce/uacce.c): its node, its sysfs directory, its queues. */
 export class UacceDevice implements CharDevice {
@@ -21,10 +19,9 @@ export class UacceDevice implements CharDevice {
   readonly #machine: Machine;
   readonly #options: UacceDeviceOptions;
   readonly #queues = new Set<UacceQueue>();
-  #removed = false;
+  #lastId = -1;
 
   constructor(machine: Machine, options: UacceDeviceOptions, id: number) {
-    checkPciOptions(options);
     this.#machine = machine;
     this.#options = options;
     this.name = `${options.name ?? 'hisi_zip'}-${id}`;
@@ -37,12 +34,12 @@ export class UacceDevice implements CharDevice {
 
   /** Queues that may still be opened. */
   get availableInstances(): number {
-    return (this.#options.instances ?? 256) - this.#queues.size;
+    return this.#instances - this.#queues.size;
   }
 
   open(caller: Caller): OpenFile {
-    if (this.#removed) return fail('ENODEV');
-    const { sva, settings } = this.#machine;
+    const { sva, settings, injections } = this.#machine;
+    if (injections.strikes('allocation-failure')) return fail('ENOMEM');
     const bond = this.#usesSva ? sva?.bind(this.context, caller.mm) : undefined;
     // get_queue comes after the bind; hisi_qm answers EBUSY when none is left.
     if (this.availableInstances === 0) {
@@ -51,8 +48,11 @@ export class UacceDevice implements CharDevice {
     }
     const queue = new UacceQueue({
       pasid: bond?.pasid,
+      id: this.#nextId(),
+      isHisi: this.#api.startsWith('hisi_qm'),
       regionSizes: this.regionSizes,
       putQ: settings.uaccePutQ,
+      injections,
       release: () => {
         this.#queues.delete(queue);
         if (bond !== undefined) sva?.unbind(bond);
@@ -62,12 +62,30 @@ export class UacceDevice implements CharDevice {
     return queue;
   }
 
-  /** uacce_remove(): the device goes while queues may be open; each becomes a zombie. */
+  /** uacce_remove(): the device goes while queues may be open; each becomes a zombie. Once it is gone, a no-op. */
   remove(): void {
-    this.#removed = true;
+    if (this.#machine.node(this.path) !== this) return;
     for (const queue of this.#queues) queue.becomeZombie();
     this.#machine.removeNode(this.path);
     this.#machine.sysfs.remove(`/sys/class/uacce/${this.name}`);
+  }
+
+  /** The number of a new queue: the next free one, as idr_alloc_cyclic() finds it. */
+  #nextId(): number {
+    const used = new Set([...this.#queues].map(({ id }) => id));
+    let id = this.#lastId;
+    do id = (id + 1) % this.#instances;
+    while (used.has(id));
+    this.#lastId = id;
+    return id;
+  }
+
+  get #instances(): number {
+    return this.#options.instances ?? 256;
+  }
+
+  get #api(): string {
+    return this.#options.api ?? 'hisi_qm_v3';
   }
 
   get #usesSva(): boolean {
@@ -80,10 +98,10 @@ export class UacceDevice implements CharDevice {
     const directory = `${parent}/uacce/${this.name}`;
     const algorithms = this.#options.algorithms ?? ['zlib', 'gzip'];
     sysfs.attributes(directory, {
-      api: { mode: 0o444, show: () => this.#options.api ?? 'hisi_qm_v3' },
+      api: readOnly(() => this.#api),
       flags: decimal(() => (this.#usesSva ? UACCE_DEV_SVA : 0)),
       available_instances: decimal(() => this.availableInstances),
-      algorithms: { mode: 0o444, show: () => algorithms.join('\n') },
+      algorithms: readOnly(() => algorithms.join('\n')),
     });
     const [mmio, dus] = this.regionSizes;
     if (mmio > 0)

@@ -40,7 +40,7 @@ interface Report {
     readonly address: string;
     readonly faultAddress: string;
     readonly symbol: string;
-    readonly pageRequests: Requests;
+    readonly faultCallbacks: Requests;
   };
   readonly pasid: Record<string, unknown>;
 }
@@ -120,7 +120,7 @@ describe('report', () => {
     expect(stdout).toMatch(/copy +equal to the file/);
     expect(stdout).toMatch(/CRC-32C +(0x[\da-f]{8}) by the device, \1 by Node/);
     expect(stdout).toMatch(/status +0x04 PAGE_FAULT_IR: /);
-    expect(stdout).toMatch(/page requests +1\n +0x[\da-f]+000 r--- refused \(1\)/);
+    expect(stdout).toMatch(/fault callback +1\n +0x[\da-f]+000 r--- refused \(1\)/);
     expect(stdout).toMatch(/after unbind +EINVAL/);
     expect(stdout).toMatch(/bound again +1, the same number/);
     expect(stdout.endsWith('\nThe device did what Node computes.\n')).toBe(true);
@@ -148,10 +148,10 @@ describe('report', () => {
       files: [{ path: file, bytes: 10_000, descriptors: 2, resumed: 0, pageRequests: { count: 3 } }],
       pasid: { pasid: 1, hardwarePasid: 1, whileBound: 'valid', afterUnbind: 'EINVAL', boundAgain: 1 },
     });
-    const { address, faultAddress, symbol, pageRequests } = report.badAddress;
+    const { address, faultAddress, symbol, faultCallbacks } = report.badAddress;
     expect(symbol).toBe('PAGE_FAULT_IR');
     expect(faultAddress).toBe(address);
-    expect(pageRequests).toEqual({ count: 1, first: [{ address, rights: 'r---', response: 1 }] });
+    expect(faultCallbacks).toEqual({ count: 1, first: [{ address, rights: 'r---', response: 1 }] });
   });
 });
 
@@ -194,7 +194,7 @@ describe('kernels and queues', () => {
     const report = await reportOn({ semantics: 'modern' }, file);
     expect(report).toMatchObject({ bindsBy: 'open', files: [{ pageRequests: { count: 0 } }] });
     // The completion record tells of the bad address all the same.
-    expect(report.badAddress.pageRequests.count).toBe(1);
+    expect(report.badAddress.faultCallbacks.count).toBe(1);
     const { stdout } = await demoOn(createMockKernel({ semantics: 'modern' }), [file]);
     expect(stdout).toMatch(/page requests +this kernel serves them and reports none/);
   });

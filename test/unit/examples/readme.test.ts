@@ -87,9 +87,9 @@ describe('tables', () => {
   });
 
   test('every kind of fault is named, and every folder is there', () => {
-    const kinds = [...read('mock/injections.ts').matchAll(/^ {2}\| '(.+?)'/gm)].map((match) => match[1]);
+    const kinds = [...read('mock/injections.ts').matchAll(/'([a-z]+-[a-z-]+)'/g)].map((match) => match[1]);
     expect(kinds.length).toBeGreaterThan(0);
-    for (const kind of kinds) expect(section('## The mock')).toContain(`\`${kind}\``);
+    for (const kind of kinds) expect(section('## The mock')).toContain(kind);
     const folders = [...section('## The source').matchAll(/^\| `([\w.]+)\/` \|/gm)].map((match) => match[1] ?? '');
     expect(folders.filter((folder) => !existsSync(join(ROOT, folder)))).toEqual([]);
   });

@@ -141,4 +141,21 @@ describe('Clock', () => {
     expect(seen).toEqual([]);
     expect(clock.pending).toBe(0);
   });
+
+  it('"real": an event that comes before those that wait is not kept waiting', async () => {
+    const clock = new Clock('real');
+    const seen: string[] = [];
+    const cancel = clock.after(3600e9, () => void seen.push('after an hour'));
+    clock.after(1e6, () => void seen.push('after 1 ms'));
+    const start = clock.now;
+    while (seen.length === 0 && clock.now - start < 5e9) await sleep(1);
+    cancel();
+    expect(seen).toEqual(['after 1 ms']);
+  });
+
+  it.each([NaN, -1, -Infinity])('advance(%d) is out of range', (duration) => {
+    const clock = new Clock('manual');
+    expect(() => clock.advance(duration)).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' }));
+    expect(clock.now).toBe(0);
+  });
 });

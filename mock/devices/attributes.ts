@@ -1,4 +1,4 @@
-import type { Attribute } from '../../sysfs/tree.js';
+import type { Attribute } from '../sysfs/tree.js';
 
 /** Attribute files of one directory, by name. */
 export type Attributes = Record<string, Attribute>;
