@@ -5,9 +5,10 @@ import { FixtureRoots } from './fixture.js';
 
 const TABLE = '/sys/kernel/debug/iommu/intel/dmar_translation_struct';
 
+const hex = (value: number): string => `0x${value.toString(16).padStart(16, '0')}`;
+
 /** A row as intel_iommu's debugfs prints it. PGTT, bits 8:6 of the last quadword: 1 first-level, 2 second-level. */
 const row = (bdf: string, pasid: number, pgtt: 1 | 2): string => {
-  const hex = (value: number): string => `0x${value.toString(16).padStart(16, '0')}`;
   const pair = `${hex(0)}:${hex(0x1063_3e001)}`;
   return `${bdf}\t${pair}\t${pair}\t${pasid}\t${hex(0x1037_fc000)}:${hex(0x81)}:${hex((pgtt << 6) | 1)}`;
 };
