@@ -8,7 +8,9 @@ namespace intel_svm {
 
 static_assert(SVM_SHIM_ABI_VERSION == 1, "the addon was written against another shim");
 
-IntelSvm::IntelSvm(Napi::Env env, Napi::Object exports) : memories_(env), waiterThread_(env) {
+IntelSvm::IntelSvm(Napi::Env env, Napi::Object exports)
+    : memories_(env), waiterThread_(env),
+      guard_(env, [](void* self) { static_cast<IntelSvm*>(self)->StopDevices(); }, this) {
   const auto pageSize = static_cast<double>(svm_page_size());
   DefineAddon(
       exports,
@@ -39,15 +41,6 @@ IntelSvm::IntelSvm(Napi::Env env, Napi::Object exports) : memories_(env), waiter
           InstanceMethod<&IntelSvm::createWaiter>("createWaiter", napi_enumerable),
           InstanceMethod<&IntelSvm::stop>("stop", napi_enumerable),
       });
-  StopBeforeOthers(env);
-}
-
-void IntelSvm::StopBeforeOthers(Napi::Env env) {
-  constexpr napi_cleanup_hook hook = [](void* self) {
-    static_cast<IntelSvm*>(self)->StopDevices();
-  };
-  if (hasHook_) (void)napi_remove_env_cleanup_hook(env, hook, this);
-  hasHook_ = napi_add_env_cleanup_hook(env, hook, this) == napi_ok;
 }
 
 void IntelSvm::StopDevices() {

@@ -14,6 +14,7 @@
 
 #include "allocation.h"
 #include "arguments.h"
+#include "end_guard.h"
 #include "region.h"
 #include "waiter.h"
 
@@ -75,9 +76,6 @@ private:
   // Whether the CPU executes the instruction, whatever CPUID says of it.
   bool Executes(Instruction instruction);
 
-  // Stops the devices when the environment ends, before the cleanup hooks that are there now: those
-  // run last in, first out, and some of them free memory that a device may be using.
-  void StopBeforeOthers(Napi::Env env);
   // No thread waits afterwards, nothing is mapped, and every device has drained.
   void StopDevices();
 
@@ -96,7 +94,8 @@ private:
 
   WaiterThread waiterThread_;
   std::optional<bool> trials_[2];
-  bool hasHook_ = false;
+  // Stops the devices; last, as it may do so as soon as it is there.
+  EndGuard guard_;
 };
 
 }  // namespace intel_svm

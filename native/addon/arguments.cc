@@ -1,6 +1,7 @@
 #include "arguments.h"
 
 #include "errors.h"
+#include "globals.h"
 
 namespace intel_svm {
 
@@ -57,21 +58,6 @@ bool TakeApart(Napi::Env env, napi_value value, Memory* out) {
   }
   out->data = static_cast<uint8_t*>(data);
   return true;
-}
-
-// The getter of an accessor on the prototype of a global class.
-Napi::FunctionReference FindGetter(Napi::Env env, const char* className, const char* property) {
-  const Napi::Object object = env.Global().Get("Object").As<Napi::Object>();
-  const Napi::Value holder = env.Global().Get(className);
-  if (!holder.IsFunction()) return {};
-  const Napi::Value descriptor =
-      object.Get("getOwnPropertyDescriptor")
-          .As<Napi::Function>()
-          .Call({holder.As<Napi::Object>().Get("prototype"), Napi::String::New(env, property)});
-  if (!descriptor.IsObject()) return {};
-  const Napi::Value getter = descriptor.As<Napi::Object>().Get("get");
-  if (!getter.IsFunction()) return {};
-  return Napi::Persistent(getter.As<Napi::Function>());
 }
 
 }  // namespace

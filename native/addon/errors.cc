@@ -1,6 +1,7 @@
 #include "errors.h"
 
 #include <cstdio>
+#include <iterator>
 #include <string>
 
 #include "../shim/errno_name.h"
@@ -48,11 +49,23 @@ void ThrowSystemError(Napi::Env env, int result, const char* syscall) {
   char message[128];
   svm_errno_message(number, message, sizeof message);
 
-  Napi::Error error = Napi::Error::New(env, code + ": " + message + ", " + syscall);
-  error.Set("code", Napi::String::New(env, code));
-  error.Set("errno", Napi::Number::New(env, result));
-  error.Set("syscall", Napi::String::New(env, syscall));
-  error.ThrowAsJavaScriptException();
+  // Defined, not set: a setter that a program put on Error.prototype is not called.
+  const auto attributes =
+      static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
+  const auto property = [&](const char* name, napi_value value) {
+    return napi_property_descriptor{name,    nullptr, nullptr,    nullptr,
+                                    nullptr, value,   attributes, nullptr};
+  };
+  const Napi::String text = Napi::String::New(env, code + ": " + message + ", " + syscall);
+  napi_value error = nullptr;
+  if (napi_create_error(env, nullptr, text, &error) != napi_ok) return;
+  const napi_property_descriptor properties[] = {
+      property("code", Napi::String::New(env, code)),
+      property("errno", Napi::Number::New(env, result)),
+      property("syscall", Napi::String::New(env, syscall)),
+  };
+  (void)napi_define_properties(env, error, std::size(properties), properties);
+  (void)napi_throw(env, error);
 }
 
 void ThrowInvalidArgType(Napi::Env env, const char* name, const char* expected, napi_value actual) {
@@ -78,6 +91,14 @@ void ThrowOutOfRange(Napi::Env env, const char* name, double least, double most)
 void ThrowInvalidState(Napi::Env env, const char* problem) {
   const std::string message = std::string("Invalid state: ") + problem;
   (void)napi_throw_error(env, "ERR_INVALID_STATE", message.c_str());
+}
+
+void ClearException(Napi::Env env) {
+  bool isPending = false;
+  napi_value exception = nullptr;
+  if (napi_is_exception_pending(env, &isPending) == napi_ok && isPending) {
+    (void)napi_get_and_clear_last_exception(env, &exception);
+  }
 }
 
 void ThrowLastError(Napi::Env env) {

@@ -1,5 +1,5 @@
-// How what went wrong becomes a JavaScript exception. Each function leaves one pending: the caller
-// must return to JavaScript without another call into it.
+// How what went wrong becomes a JavaScript exception. Each function of the name Throw leaves one
+// pending: the caller must return to JavaScript without another call into it.
 #pragma once
 
 #include <napi.h>
@@ -26,5 +26,8 @@ void ThrowInvalidState(Napi::Env env, const char* problem);
 
 // What Node-API refused: the exception that is pending already, else its own last error.
 void ThrowLastError(Napi::Env env);
+
+// Forgets the exception that is pending, if one is.
+void ClearException(Napi::Env env);
 
 }  // namespace intel_svm

@@ -61,7 +61,7 @@ Napi::Value IntelSvm::alloc(const Napi::CallbackInfo& info) {
     ThrowLastError(env);
     return {};
   }
-  StopBeforeOthers(env);
+  guard_.GoBeforeMemory(env);
   return {env, buffer};
 }
 
@@ -130,8 +130,8 @@ Napi::Value IntelSvm::pin(const Napi::CallbackInfo& info) {
   } else {
     const Napi::Object buffer(env, memory->buffer);
     pins_.emplace(number, Pin{Hold(), Napi::Persistent(buffer)});
-    // Another addon may have lent the memory, and take it back in a cleanup hook of its own.
-    StopBeforeOthers(env);
+    // Another addon may have lent the memory, and take it back when the environment ends.
+    guard_.GoBefore(env, memory->buffer);
   }
   return Napi::Number::New(env, static_cast<double>(number));
 }

@@ -1,6 +1,7 @@
 #include "region.h"
 
 #include <cerrno>
+#include <sys/mman.h>
 #include <utility>
 
 #include "../shim/char_device.h"
@@ -10,10 +11,17 @@
 
 namespace intel_svm {
 
+// include/uapi/asm-generic/mman-common.h: not in the C libraries before v5.14.
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 namespace {
 
-// A random number (uuidgen): no other addon's objects bear it.
-constexpr napi_type_tag kRegionTag = {0x5f9a1c3be2d74806, 0x8e1b60f47ac2d395};
+// The lower half is a random number, which no other addon's objects bear.
+napi_type_tag TagOf(const RegionTable& table) {
+  return {0x5f9a1c3be2d74806, reinterpret_cast<uintptr_t>(&table)};
+}
 
 void LetGo(napi_env, void* data, void*) {
   delete static_cast<std::shared_ptr<Region>*>(data);
@@ -28,6 +36,14 @@ Region::Region(std::shared_ptr<RegionTable> table, void* address, size_t length)
 
 Region::~Region() {
   if (isMapped()) (void)Unmap();
+}
+
+int Region::CheckPortal() const {
+  if (length_ < SVM_PORTAL_SIZE) return -EINVAL;
+  // Device memory is mapped from the start and answers EINVAL, as does every mapping to a kernel
+  // before v5.14; EFAULT stands for SIGBUS (madvise(2)), as beyond the end of what is mapped.
+  const bool faults = madvise(address_, SVM_PORTAL_SIZE, MADV_POPULATE_WRITE) != 0;
+  return faults && errno != EINVAL ? -EFAULT : 0;
 }
 
 void Region::HoldRing(const std::shared_ptr<Allocation>& ring) {
@@ -48,9 +64,10 @@ int Region::Unmap() {
 
 napi_value Region::Wrap(Napi::Env env, const std::shared_ptr<Region>& region) {
   napi_value object = nullptr;
+  const napi_type_tag tag = TagOf(*region->table_);
   auto* share = new std::shared_ptr<Region>(region);
   if (napi_create_object(env, &object) != napi_ok ||
-      napi_type_tag_object(env, object, &kRegionTag) != napi_ok ||
+      napi_type_tag_object(env, object, &tag) != napi_ok ||
       napi_wrap(env, object, share, LetGo, nullptr, nullptr) != napi_ok) {
     delete share;
     ThrowLastError(env);
@@ -59,14 +76,15 @@ napi_value Region::Wrap(Napi::Env env, const std::shared_ptr<Region>& region) {
   return object;
 }
 
-std::shared_ptr<Region> Region::Read(Napi::Env env, napi_value value, const char* name) {
+std::shared_ptr<Region> Region::Read(Napi::Env env, const RegionTable& table, napi_value value) {
+  const napi_type_tag tag = TagOf(table);
   napi_valuetype type = napi_undefined;
   bool tagged = false;
   void* data = nullptr;
   if (napi_typeof(env, value, &type) != napi_ok || type != napi_object ||
-      napi_check_object_type_tag(env, value, &kRegionTag, &tagged) != napi_ok || !tagged ||
+      napi_check_object_type_tag(env, value, &tag, &tagged) != napi_ok || !tagged ||
       napi_unwrap(env, value, &data) != napi_ok) {
-    ThrowInvalidArgType(env, name, "a region of mmap", value);
+    ThrowInvalidArgType(env, "region", "a region of mmap", value);
     return nullptr;
   }
   return *static_cast<std::shared_ptr<Region>*>(data);
@@ -92,7 +110,7 @@ Napi::Value IntelSvm::mmap(const Napi::CallbackInfo& info) {
 
 void IntelSvm::munmap(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const std::shared_ptr<Region> region = Region::Read(env, info[0], "region");
+  const std::shared_ptr<Region> region = Region::Read(env, *regions_, info[0]);
   if (region == nullptr) return;
   const int result = region->Unmap();
   if (result < 0) ThrowSystemError(env, result, "munmap");

@@ -30,9 +30,9 @@ public:
   bool isMapped() const {
     return address_ != nullptr;
   }
-  bool isPortal() const {
-    return length_ >= SVM_PORTAL_SIZE;
-  }
+  // Returns 0 where descriptors can be stored to it; -EINVAL where it is too small for a portal,
+  // -EFAULT where a store would raise SIGBUS.
+  int CheckPortal() const;
   // Where the next descriptor is stored: one place for all submitters of the region.
   svm_portal* portal() {
     return &portal_;
@@ -43,10 +43,11 @@ public:
   // Lets go of the rings. Returns 0, or -errno of the shim; -EINVAL where it is unmapped already.
   int Unmap();
 
-  // The JavaScript object: opaque, tagged as a region of this addon.
+  // The JavaScript object: opaque, tagged as a region of this table. (Two copies of the addon in
+  // one environment do not take each other's.)
   static napi_value Wrap(Napi::Env env, const std::shared_ptr<Region>& region);
   // Nothing, with an exception pending, for any other value.
-  static std::shared_ptr<Region> Read(Napi::Env env, napi_value value, const char* name);
+  static std::shared_ptr<Region> Read(Napi::Env env, const RegionTable& table, napi_value value);
 
 private:
   std::shared_ptr<RegionTable> table_;

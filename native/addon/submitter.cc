@@ -82,7 +82,7 @@ void LetGo(napi_env, void* data, void*) {
 
 Napi::Value IntelSvm::createSubmitter(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const std::shared_ptr<Region> region = Region::Read(env, info[0], "region");
+  const std::shared_ptr<Region> region = Region::Read(env, *regions_, info[0]);
   if (region == nullptr) return {};
   const auto instruction = ReadInstruction(env, info[1]);
   if (!instruction) return {};
@@ -98,9 +98,7 @@ Napi::Value IntelSvm::createSubmitter(const Napi::CallbackInfo& info) {
     return {};
   }
 
-  int error = 0;
-  if (!region->isPortal()) error = -EINVAL;
-  if (memory->protection() == SVM_PROT_NONE) error = -EFAULT;
+  int error = memory->protection() == SVM_PROT_NONE ? -EFAULT : region->CheckPortal();
   if (error == 0 && !Executes(*instruction)) error = -ENOSYS;
   if (error < 0) {
     ThrowSystemError(env, error, "submit");

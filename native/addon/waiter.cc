@@ -326,7 +326,7 @@ Napi::Value IntelSvm::createWaiter(const Napi::CallbackInfo& info) {
   }
   if (!waiterThread_.isOpen()) {
     if (!waiterThread_.Open()) return {};
-    StopBeforeOthers(env);
+    guard_.GoBeforeHooks(env);
   }
 
   const auto waiter = std::make_shared<Waiter>(&waiterThread_, Hold(memory, Hold::Kind::kReader));

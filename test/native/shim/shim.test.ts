@@ -3,12 +3,12 @@
  * run, plainly and under the sanitizers. It prints the checks that failed.
  */
 
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { C_FLAGS, CC, missingTool, ROOT, run, temporaryDirectory, type Run } from '../tools.js';
-import { missingSanitizer, SANITIZERS } from '../sanitizers.js';
+import { compile, missingSanitizer, objectOf, SANITIZERS } from '../c-programs.js';
 
 const HERE = join(ROOT, 'test/native/shim');
 const SHIM = join(ROOT, 'native/shim');
@@ -20,26 +20,18 @@ const shimSources = sources.filter((source) => source.startsWith('native/shim/')
 const programs = readdirSync(HERE).filter((name) => name.endsWith('_test.c'));
 const noCompiler = missingTool(CC);
 
-const objects = mkdtempSync(join(tmpdir(), 'intel-svm-'));
-afterAll(() => rmSync(objects, { recursive: true, force: true }));
-
-/** The whole shim in one object file, compiled once for each set of flags. */
-function shimObject(flags: readonly string[]): string {
-  const object = join(objects, `shim${flags.join('')}.o`);
-  if (!existsSync(object)) {
-    compile(['-r', ...flags, '-o', object, ...shimSources.map((source) => join(ROOT, source))]);
-  }
-  return object;
-}
-
-function compile(args: readonly string[]): void {
-  expect(run(CC, [...C_FLAGS, ...args])).toEqual({ status: 0, stdout: '', stderr: '' });
-}
+/** The whole shim. */
+const shimObject = (flags: readonly string[]): string =>
+  objectOf(
+    'shim',
+    shimSources.map((source) => join(ROOT, source)),
+    flags,
+  );
 
 /** Compiles the program, links it with the shim and runs it. */
 function compileAndRun(program: string, flags: readonly string[] = []): Run {
   const executable = join(temporaryDirectory(), 'test');
-  compile(['-pthread', ...flags, '-I', SHIM, '-o', executable, join(HERE, program), shimObject(flags)]);
+  compile([...flags, '-I', SHIM, '-o', executable, join(HERE, program), shimObject(flags)]);
   return run(executable, []);
 }
 
