@@ -34,6 +34,14 @@ const REFUSALS: readonly {
     machine: { devices: [dsa(0, { iommu: false }), dsa(1)] },
     pasids: 0,
   },
+  // dmar.c: without scalable mode and PASID the unit has no PASIDs to give (pasid_supported).
+  { what: 'no scalable mode', code: 'ENOSPC', machine: { ...widths(20, 20), iommu: { smts: false } }, pasids: 0 },
+  {
+    what: 'an IOMMU without PASID',
+    code: 'ENOSPC',
+    machine: { ...widths(20, 20), iommu: { pasid: false } },
+    pasids: 0,
+  },
   { what: 'a device without a PASID capability', code: 'ENOSPC', machine: widths(0, 20), pasids: 0 },
   {
     what: 'SVA switched off on x86',
