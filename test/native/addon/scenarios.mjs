@@ -421,7 +421,10 @@ const ENDS = {
   async fourWorkers() {
     const names = ['workerReturns', 'workerExits', 'workerThrows', 'workerTerminated'];
     const own = busyQueue('/fake/dsa/wq0.9');
-    own.watch().watch(0, IN_FLIGHT);
+    let left = IN_FLIGHT;
+    const done = new Promise((resolve) => {
+      own.watch(() => (left -= 1) || resolve()).watch(0, IN_FLIGHT);
+    });
     await Promise.all(
       names.map(async (name, index) => {
         const path = `/fake/dsa/wq1.${index}`;
@@ -432,7 +435,7 @@ const ENDS = {
         assertDrained(path, IN_FLIGHT);
       }),
     );
-    while (report('/fake/dsa/wq0.9').in_flight !== '0') await turn();
+    await done;
     for (let slot = 0; slot < IN_FLIGHT; slot += 1) own.assertCopied(slot);
     own.waiter.close();
     addon.close(own.fd);

@@ -54,7 +54,7 @@ const ENDS = {
   workerTerminated: BUSY,
   workerTerminatedBusy: BUSY,
   workerFlood: `${QUEUE},mode=shared,size=1000`,
-  fourWorkers: ['wq0.9', 'wq1.0', 'wq1.1', 'wq1.2', 'wq1.3'].map((name) => busy(`/fake/dsa/${name}`, '1s')).join(';'),
+  fourWorkers: ['wq0.9', 'wq1.0', 'wq1.1', 'wq1.2', 'wq1.3'].map((name) => busy(`/fake/dsa/${name}`, '2s')).join(';'),
 };
 
 const obstacle = missingForFakeDevices();
