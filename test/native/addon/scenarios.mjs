@@ -137,7 +137,8 @@ function busyQueue(path = PATH, makeForeign) {
   const queue = new Queue(path, IN_FLIGHT, makeForeign);
   queues.push(queue);
   queue.writeAll();
-  assert.notEqual(report(path).in_flight, '0');
+  // The report waits for devices that are draining, which others may be.
+  if (path === PATH) assert.notEqual(report(path).in_flight, '0');
   return queue;
 }
 

@@ -17,7 +17,7 @@ const TIMEOUT = 30_000 + REPEAT * 10_000;
 const SANITIZER = process.env['INTEL_SVM_SANITIZER'];
 
 /** Long enough for a slow machine to submit a thousand operations and to leave. */
-const LATENCY = '200ms';
+const LATENCY = '1s';
 
 const QUEUE = '/fake/dsa/wq0.0';
 const busy = (path: string, latency: string): string => `${path},mode=shared,size=1000,latency=${latency}`;
@@ -40,7 +40,7 @@ const ENDS = {
   closeInFlight: BUSY,
   munmapInFlight: BUSY,
   doubleClose: BUSY,
-  gc: busy(QUEUE, '500ms'),
+  gc: busy(QUEUE, '1s'),
   exit: BUSY,
   exitInCallback: BUSY,
   exitUnstopped: BUSY,
@@ -54,7 +54,7 @@ const ENDS = {
   workerTerminated: BUSY,
   workerTerminatedBusy: BUSY,
   workerFlood: `${QUEUE},mode=shared,size=1000`,
-  fourWorkers: ['wq0.9', 'wq1.0', 'wq1.1', 'wq1.2', 'wq1.3'].map((name) => busy(`/fake/dsa/${name}`, '2s')).join(';'),
+  fourWorkers: ['wq0.9', 'wq1.0', 'wq1.1', 'wq1.2', 'wq1.3'].map((name) => busy(`/fake/dsa/${name}`, '4s')).join(';'),
 };
 
 const obstacle = missingForFakeDevices();
