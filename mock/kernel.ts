@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { invalidArgType, invalidArgValue } from '../lib/errors.js';
 import type { Clock } from './clock.js';
-import type { Counters } from './counters.js';
+import { count, noHoldings, type Counters } from './counters.js';
 import { IdxdBus } from './devices/idxd/bus.js';
 import { IdxdDevice } from './devices/idxd/device.js';
 import type { Recovery } from './devices/idxd/recovery.js';
@@ -12,7 +12,7 @@ import type { DmaFault } from './iommu/iommu.js';
 import { Machine } from './machine.js';
 import { resolveOptions, type MachineSettings, type MockKernelOptions } from './options.js';
 import { publishIommu } from './sysfs/iommu.js';
-import { MockProcess, type Holdings } from './process.js';
+import { MockProcess } from './process.js';
 
 /** A device of the machine. A `UacceDevice` can be pulled out with `remove()`, an `IdxdDevice` stopped with `halt()`. */
 export type MockDevice = IdxdDevice | UacceDevice;
@@ -35,7 +35,7 @@ export class MockKernel {
   /** The machine's hardware, in the order of the options: for tests that look behind the kernel. */
   readonly hardware: readonly MockDevice[];
   readonly #machine: Machine;
-  readonly #holdings: Holdings = { openFiles: 0, deviceMappings: 0, pinnedBuffers: 0, allocations: 0 };
+  readonly #holdings = noHoldings();
 
   constructor(options: MockKernelOptions = {}) {
     this.settings = resolveOptions(options);
@@ -92,17 +92,7 @@ export class MockKernel {
 
   /** What is held and what has happened. */
   counters(): Counters {
-    const { iommu, svm, sva } = this.#machine;
-    return {
-      ...this.#holdings,
-      pasids: iommu.pasids.size,
-      bindings: svm?.users ?? sva?.users ?? 0,
-      pageRequests: iommu.pageRequests.served,
-      lostPageRequests: iommu.pageRequests.lost,
-      iotlbEntries: iommu.iotlb.size,
-      staleTranslations: iommu.staleTranslations,
-      dmaFaults: iommu.dmaFaults.length,
-    };
+    return count(this.#machine, this.#holdings);
   }
 
   #halt(halt: number | DeviceHalt | undefined): Injection {

@@ -20,6 +20,7 @@ import { operand, type Operand } from '../lib/operand.js';
 import { discoverDevices } from '../lib/svm/discovery.js';
 import type { SvmDevice } from '../lib/svm/device.js';
 import type { Caller, CharDevice, MappedRegion, OpenFile, PortalStore } from './devices/char-device.js';
+import type { Holdings } from './counters.js';
 import { Errno, fail } from './errno.js';
 import type { DeviceContext } from './iommu/device-context.js';
 import type { Machine } from './machine.js';
@@ -51,14 +52,6 @@ const owners = new WeakMap<ArrayBufferLike, MockProcess>();
 interface MappingState {
   readonly description: FileDescription;
   readonly region: MappedRegion;
-}
-
-/** What all processes of a machine hold together: for `Counters`. */
-export interface Holdings {
-  openFiles: number;
-  deviceMappings: number;
-  pinnedBuffers: number;
-  allocations: number;
 }
 
 /** A process of the fake Linux: its address space, its descriptors, its rights; and the kernel as it sees it. */

@@ -1,13 +1,14 @@
 import type { SvmDevice } from 'intel-svm';
 import type { Counters, Injection, InjectionKind, MockKernelOptions, MockProcess } from 'intel-svm/mock';
 import type { Protection } from '../../lib/kernel.js';
+import { count, noHoldings } from '../../mock/counters.js';
 import { UacceDevice } from '../../mock/devices/uacce/device.js';
 import { Machine as Parts } from '../../mock/machine.js';
 import type { AddressSpace } from '../../mock/mm/address-space.js';
 import { OwnedMemory } from '../../mock/mm/memory.js';
 import { pageAlign } from '../../mock/mm/page.js';
 import { resolveOptions } from '../../mock/options.js';
-import { MockProcess as ProcessOfParts, type Holdings } from '../../mock/process.js';
+import { MockProcess as ProcessOfParts } from '../../mock/process.js';
 import type { DeviceState, IommuAccess, Machine, Process, RequestFields } from './backend.js';
 import { contextOf, stateOf } from './device-context.js';
 
@@ -22,7 +23,7 @@ export class BareMachine implements Machine, IommuAccess {
   readonly iommu: IommuAccess = this;
   readonly #parts: Parts;
   readonly #devices: readonly UacceDevice[];
-  readonly #holdings: Holdings = { openFiles: 0, deviceMappings: 0, pinnedBuffers: 0, allocations: 0 };
+  readonly #holdings = noHoldings();
 
   constructor(options: MockKernelOptions) {
     this.#parts = new Parts(resolveOptions(options));
@@ -43,17 +44,7 @@ export class BareMachine implements Machine, IommuAccess {
   }
 
   counters(): Counters {
-    const { iommu, svm, sva } = this.#parts;
-    return {
-      ...this.#holdings,
-      pasids: iommu.pasids.size,
-      bindings: svm?.users ?? sva?.users ?? 0,
-      pageRequests: iommu.pageRequests.served,
-      lostPageRequests: iommu.pageRequests.lost,
-      iotlbEntries: iommu.iotlb.size,
-      staleTranslations: iommu.staleTranslations,
-      dmaFaults: iommu.dmaFaults.length,
-    };
+    return count(this.#parts, this.#holdings);
   }
 
   deviceState(device: SvmDevice): DeviceState {

@@ -1,9 +1,7 @@
 import * as fc from 'fast-check';
 import { bindMm, isPasidValid, probe, unbindMm, type SvmDevOps, type SvmDevice } from 'intel-svm';
 import { createMockKernel, type MockKernel, type MockProcess } from 'intel-svm/mock';
-import type { DeviceContext } from '../../../mock/iommu/device-context.js';
-import { stateOf } from '../device-context.js';
-import { at, outcomeOf, type Model, type Outcome, type State, type Subject } from './run.js';
+import { at, outcomeOf, stateOfMock, type Model, type Outcome, type State, type Subject } from './run.js';
 
 /** The machine of the comparison. */
 export interface Hardware {
@@ -229,7 +227,6 @@ export class LegacyModel implements Model<Action, Call> {
 export class LegacyMock implements Subject<Call> {
   readonly #kernel: MockKernel;
   readonly #processes: { readonly process: MockProcess; readonly devices: readonly SvmDevice[] }[] = [];
-  readonly #contexts: readonly DeviceContext[];
   readonly #bound: { readonly device: number; readonly pasid: number }[] = [];
   readonly #ops: readonly (SvmDevOps | null)[] = [null, {}, {}];
 
@@ -246,20 +243,11 @@ export class LegacyMock implements Subject<Call> {
         pasidBits: Math.max(bits, 0),
       })),
     });
-    this.#contexts = this.#kernel.hardware.map(({ context }) => context);
     this.#add(this.#kernel.self);
   }
 
   get state(): State {
-    const { pasids, bindings, openFiles } = this.#kernel.counters();
-    const states = this.#contexts.map((context) => stateOf(context));
-    return {
-      pasids,
-      bindings,
-      openFiles,
-      tables: states.map(({ pasidTable }) => pasidTable),
-      enabled: states.map(({ pasidEnabled }) => pasidEnabled),
-    };
+    return stateOfMock(this.#kernel);
   }
 
   apply(call: Call): Outcome {

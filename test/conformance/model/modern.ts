@@ -1,9 +1,7 @@
 import * as fc from 'fast-check';
 import { bindMm, isPasidValid, probe, unbindMm, type SvmDevOps, type SvmDevice } from 'intel-svm';
 import { createMockKernel, type MockDeviceOptions, type MockKernel, type MockProcess } from 'intel-svm/mock';
-import type { DeviceContext } from '../../../mock/iommu/device-context.js';
-import { stateOf } from '../device-context.js';
-import { at, outcomeOf, type Model, type Outcome, type State, type Subject } from './run.js';
+import { at, outcomeOf, stateOfMock, type Model, type Outcome, type State, type Subject } from './run.js';
 
 /** A node of the machine. */
 export interface Node {
@@ -249,26 +247,16 @@ export class ModernModel implements Model<Action, Call> {
 /** The mock, through the library. */
 export class ModernMock implements Subject<Call> {
   readonly #kernel: MockKernel;
-  readonly #contexts: readonly DeviceContext[];
   readonly #processes: { readonly process: MockProcess; readonly devices: readonly SvmDevice[] }[] = [];
   readonly #ops: readonly (SvmDevOps | null)[] = [null, {}, {}];
 
   constructor(nodes: readonly Node[]) {
     this.#kernel = createMockKernel({ semantics: 'modern', clock: 'manual', devices: nodes.map(hardwareOf) });
-    this.#contexts = this.#kernel.hardware.map(({ context }) => context);
     this.#add(this.#kernel.self);
   }
 
   get state(): State {
-    const { pasids, bindings, openFiles } = this.#kernel.counters();
-    const states = this.#contexts.map((context) => stateOf(context));
-    return {
-      pasids,
-      bindings,
-      openFiles,
-      tables: states.map(({ pasidTable }) => pasidTable),
-      enabled: states.map(({ pasidEnabled }) => pasidEnabled),
-    };
+    return stateOfMock(this.#kernel);
   }
 
   apply(call: Call): Outcome {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { SvmError } from 'intel-svm';
+import type { MockKernel } from 'intel-svm/mock';
+import { stateOf } from '../device-context.js';
 
 /** What a call gave: its value, or the code of its error. */
 export type Outcome = number | boolean | string | undefined;
@@ -15,6 +17,19 @@ export interface State {
   readonly tables: readonly (readonly number[])[];
   /** Which devices have PASID enabled. */
   readonly enabled: readonly boolean[];
+}
+
+/** The mock's side of `State`. */
+export function stateOfMock(kernel: MockKernel): State {
+  const { pasids, bindings, openFiles } = kernel.counters();
+  const states = kernel.hardware.map(({ context }) => stateOf(context));
+  return {
+    pasids,
+    bindings,
+    openFiles,
+    tables: states.map(({ pasidTable }) => pasidTable),
+    enabled: states.map(({ pasidEnabled }) => pasidEnabled),
+  };
 }
 
 /** What calls can be made on: the mock, or the model of it. */
